@@ -1,0 +1,2 @@
+//! `penstock`, the operator's command.
+fn main() {}

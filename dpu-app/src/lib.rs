@@ -1,0 +1,1 @@
+//! The DPU daemon: datapath, conntrack, offload manager, ports, control API.

@@ -1,0 +1,1 @@
+//! Intent: the objects an operator writes, their validation, their compiled snapshot.

@@ -1,0 +1,1 @@
+//! Zero-copy views of packet headers: parse, build, rewrite, checksums.

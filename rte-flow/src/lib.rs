@@ -1,0 +1,1 @@
+//! rte_flow as Rust types: encoding to and decoding from DPDK's C structures, NIC profiles.

@@ -1,0 +1,1 @@
+//! The simulated NIC: an eswitch model, its DPDK driver, virtual links.

@@ -1,0 +1,2 @@
+//! `cargo xtask`: all set-up lives here.
+fn main() {}
