@@ -1,0 +1,53 @@
+/* What the bindings are generated from. Features of the crate arrive as macros from build.rs. */
+#include <rte_alarm.h>
+#include <rte_cycles.h>
+#include <rte_dev.h>
+#include <rte_devargs.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_flow.h>
+#include <rte_kvargs.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <rte_log.h>
+#include <rte_mbuf.h>
+#include <rte_mbuf_dyn.h>
+#include <rte_mempool.h>
+#include <rte_mtr.h>
+#include <rte_ring.h>
+#include <rte_version.h>
+
+#ifdef PENSTOCK_DRIVER
+#include <bus_vdev_driver.h>
+#include <dev_driver.h>
+#include <ethdev_driver.h>
+#include <ethdev_vdev.h>
+#include <rte_flow_driver.h>
+#include <rte_mtr_driver.h>
+#endif
+
+/* `rte_errno` is a thread-local variable behind a macro, which Rust cannot name. */
+static inline int dpdk_sys_errno(void) { return rte_errno; }
+static inline void dpdk_sys_set_errno(int value) { rte_errno = value; }
+
+/* What the C compiler says, for the tests that compare it with the bindings. */
+static inline size_t dpdk_sys_sizeof_mbuf(void) { return sizeof(struct rte_mbuf); }
+static inline size_t dpdk_sys_sizeof_flow_action_modify_field(void)
+{
+	return sizeof(struct rte_flow_action_modify_field);
+}
+static inline size_t dpdk_sys_sizeof_flow_item_ipv6(void) { return sizeof(struct rte_flow_item_ipv6); }
+static inline size_t dpdk_sys_sizeof_eth_dev_info(void) { return sizeof(struct rte_eth_dev_info); }
+static inline uint64_t dpdk_sys_rx_offload_checksum(void) { return RTE_ETH_RX_OFFLOAD_CHECKSUM; }
+static inline uint64_t dpdk_sys_rss_ip(void) { return RTE_ETH_RSS_IP; }
+static inline uint64_t dpdk_sys_tx_offload_outer_udp(void) { return RTE_ETH_TX_OFFLOAD_OUTER_UDP_CKSUM; }
+static inline uint64_t dpdk_sys_dev_representor(void) { return RTE_ETH_DEV_REPRESENTOR; }
+static inline uint64_t dpdk_sys_mbuf_rx_vlan(void) { return RTE_MBUF_F_RX_VLAN; }
+static inline uint64_t dpdk_sys_mbuf_tx_tunnel_vxlan(void) { return RTE_MBUF_F_TX_TUNNEL_VXLAN; }
+static inline uint16_t dpdk_sys_max_ethports(void) { return RTE_MAX_ETHPORTS; }
+#ifdef PENSTOCK_DRIVER
+static inline size_t dpdk_sys_sizeof_eth_dev(void) { return sizeof(struct rte_eth_dev); }
+static inline size_t dpdk_sys_sizeof_eth_dev_ops(void) { return sizeof(struct eth_dev_ops); }
+static inline size_t dpdk_sys_sizeof_flow_ops(void) { return sizeof(struct rte_flow_ops); }
+#endif
