@@ -1,1 +1,3 @@
 //! The DPU daemon: datapath, conntrack, offload manager, ports, control API.
+
+pub mod datapath;

@@ -1,0 +1,7 @@
+//! The pure datapath: packets and time in, packets and effects out. No I/O, no clock, no allocation per packet.
+
+mod outcome;
+mod time;
+
+pub use outcome::{Outcome, Port};
+pub use time::Time;

@@ -1,0 +1,234 @@
+//! The compiled form of intent for one node: what the datapath reads, immutable, swapped as a whole.
+//!
+//! A snapshot is compiled from intent and from the snapshot before it, so that handles stay the same, parts whose
+//! effective content is unchanged are shared, and their generations do not move.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use packet::{Mac, Vni, VtepAddr};
+
+use crate::policy::Group;
+use crate::route::RouteSet;
+
+/// An interface of this node. Stable while the interface keeps its name, VPC, VF and MAC; from 1 on, and never
+/// given to another interface in the lifetime of a chain of snapshots.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct InterfaceId(pub u32);
+
+/// A tunnel: one remote node, for one VPC. Stable while that node and VPC keep their names; from 1 on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TunnelId(pub u32);
+
+/// Position of a VPC in [`Snapshot::vpcs`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct VpcIndex(pub u32);
+
+/// Position of a subnet in [`Snapshot::subnets`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SubnetIndex(pub u32);
+
+/// Number of a virtual function of the node's NIC, from 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct VfIndex(pub u16);
+
+/// All that one node's datapath knows of intent.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Moves with every snapshot whose content differs from the one before.
+    pub epoch: u64,
+    /// The node itself.
+    pub node: Node,
+    /// All VPCs of the intent.
+    pub vpcs: Vec<Vpc>,
+    /// All subnets of the intent.
+    pub subnets: Vec<Subnet>,
+    /// The node's own interfaces.
+    pub interfaces: HashMap<InterfaceId, Arc<Interface>>,
+    /// Tunnels to the other nodes.
+    pub tunnels: HashMap<TunnelId, Tunnel>,
+    pub(crate) by_vf: HashMap<VfIndex, InterfaceId>,
+    pub(crate) by_vni: HashMap<Vni, VpcIndex>,
+}
+
+/// The node this snapshot is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// The address its tunnels end at.
+    pub vtep: VtepAddr,
+    /// MAC of its uplink: the outer source.
+    pub mac: Mac,
+    /// Address and prefix length of the underlay network the uplink is in.
+    pub underlay_prefix: ipnet::IpNet,
+    /// Longest IP packet on the underlay, bytes.
+    pub underlay_mtu: u16,
+    /// Next hop for VTEPs outside the prefix.
+    pub gateway: Option<IpAddr>,
+    /// Static neighbours: next hop to MAC.
+    pub neighbors: HashMap<IpAddr, Mac>,
+}
+
+/// A tenant network.
+#[derive(Debug)]
+pub struct Vpc {
+    /// Its name.
+    pub name: String,
+    /// Its VNI.
+    pub vni: Vni,
+    /// Longest IP packet a VM may send, bytes.
+    pub mtu: u16,
+    /// DSCP of the outer header, 0..=63.
+    pub dscp: u8,
+    /// Overlay address to where it is; shared between snapshots while unchanged.
+    pub mappings: Arc<Mappings>,
+    /// This node's interfaces in the VPC, by MAC: the second half of choosing an interface from the wire.
+    pub local_by_mac: HashMap<Mac, InterfaceId>,
+}
+
+/// Where the addresses of a VPC are.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mappings {
+    /// Moves when anything in here changes.
+    pub generation: u32,
+    pub(crate) by_address: HashMap<IpAddr, Mapping>,
+    /// VTEPs with an interface that may send for any address (`antiSpoof: false`).
+    pub(crate) open_vteps: Vec<VtepAddr>,
+}
+
+/// One overlay address, or one interface reached by a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// Where the interface is.
+    pub location: Location,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its subnet.
+    pub subnet: SubnetIndex,
+    /// VTEP of its node (this node's own for local ones).
+    pub vtep: VtepAddr,
+}
+
+/// Whether an interface is on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// Here.
+    Local(InterfaceId),
+    /// On another node.
+    Remote(TunnelId),
+}
+
+/// A subnet.
+#[derive(Debug)]
+pub struct Subnet {
+    /// Its name.
+    pub name: String,
+    /// Its VPC.
+    pub vpc: VpcIndex,
+    /// IPv4 prefix, if any, and the gateway in it (its first host address).
+    pub v4: Vec<(ipnet::Ipv4Net, Ipv4Addr)>,
+    /// IPv6 prefixes and their gateways; `fe80::1` is a gateway as well.
+    pub v6: Vec<(ipnet::Ipv6Net, Ipv6Addr)>,
+    /// MAC of all its gateways.
+    pub gateway_mac: Mac,
+    /// DNS servers handed out.
+    pub dns: Vec<IpAddr>,
+    /// Its route table with the implied local routes.
+    pub routes: Arc<RouteSet>,
+}
+
+/// An interface of this node.
+#[derive(Debug)]
+pub struct Interface {
+    /// Its handle.
+    pub id: InterfaceId,
+    /// Its name.
+    pub name: String,
+    /// The virtual function its VM has.
+    pub vf: VfIndex,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its addresses, in the order of intent.
+    pub addresses: Vec<IpAddr>,
+    /// Its subnet.
+    pub subnet: SubnetIndex,
+    /// Its VPC.
+    pub vpc: VpcIndex,
+    /// Its security groups. Empty: nothing in, all out.
+    pub groups: Vec<Arc<Group>>,
+    /// Whether it may use only its own MAC and addresses.
+    pub anti_spoof: bool,
+    /// Whether it takes part at all.
+    pub enabled: bool,
+    /// Moves when anything above, or the content of one of its groups, changes.
+    pub policy_generation: u32,
+}
+
+/// A tunnel's meaning: one remote node, one VPC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Name of the remote node.
+    pub node: String,
+    /// Its VTEP.
+    pub vtep: VtepAddr,
+    /// VNI of the VPC.
+    pub vni: Vni,
+    /// DSCP of the outer header.
+    pub dscp: u8,
+}
+
+impl Snapshot {
+    /// The interface behind a VF.
+    #[must_use]
+    pub fn interface_of_vf(&self, vf: VfIndex) -> Option<&Arc<Interface>> {
+        self.interface(*self.by_vf.get(&vf)?)
+    }
+
+    /// An interface of this node.
+    #[must_use]
+    pub fn interface(&self, id: InterfaceId) -> Option<&Arc<Interface>> {
+        self.interfaces.get(&id)
+    }
+
+    /// The VPC with a VNI.
+    #[must_use]
+    pub fn vpc_of_vni(&self, vni: Vni) -> Option<&Vpc> {
+        self.vpc(*self.by_vni.get(&vni)?)
+    }
+
+    /// A VPC.
+    #[must_use]
+    pub fn vpc(&self, index: VpcIndex) -> Option<&Vpc> {
+        self.vpcs.get(index.0 as usize)
+    }
+
+    /// A subnet.
+    #[must_use]
+    pub fn subnet(&self, index: SubnetIndex) -> Option<&Subnet> {
+        self.subnets.get(index.0 as usize)
+    }
+
+    /// A tunnel.
+    #[must_use]
+    pub fn tunnel(&self, id: TunnelId) -> Option<&Tunnel> {
+        self.tunnels.get(&id)
+    }
+}
+
+impl Mappings {
+    /// Where an overlay address is.
+    #[must_use]
+    pub fn lookup(&self, address: IpAddr) -> Option<&Mapping> {
+        self.by_address.get(&address)
+    }
+
+    /// Whether a VTEP may send packets whose inner source is `inner`: the owner's VTEP, or that of an interface
+    /// with `antiSpoof: false`.
+    #[must_use]
+    pub fn admits(&self, inner: IpAddr, vtep: IpAddr) -> bool {
+        self.lookup(inner).is_some_and(|m| m.vtep.ip() == vtep)
+            || self.open_vteps.iter().any(|v| v.ip() == vtep)
+    }
+}
