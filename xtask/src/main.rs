@@ -1,2 +1,40 @@
-//! `cargo xtask`: all set-up lives here.
-fn main() {}
+//! `cargo xtask`: all set-up lives here. Each command does what it needs first, so that a fresh machine with a Rust
+//! toolchain needs nothing else.
+
+mod packages;
+mod process;
+mod setup;
+mod test;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Set-up and tests of Penstock")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what building needs (as root or with sudo); does nothing when all is there
+    Setup,
+    /// Set up, then check formatting and lints and run every test; the last line is `N passed, N failed`
+    Test,
+}
+
+/// The workspace's directory.
+fn workspace() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
+
+fn main() -> miette::Result<ExitCode> {
+    match Arguments::parse().command {
+        Command::Setup => setup::run().map(|()| ExitCode::SUCCESS),
+        Command::Test => test::run(),
+    }
+}

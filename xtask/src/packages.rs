@@ -1,0 +1,107 @@
+//! Debian packages: which ones building needs, why, and how they get onto the machine.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use miette::{Result, bail};
+
+use crate::process;
+
+/// A Debian package and the reason for it.
+struct Package {
+    name: &'static str,
+    reason: &'static str,
+}
+
+/// What building and testing needs beside the Rust toolchain.
+const NEEDED: &[Package] = &[
+    Package {
+        name: "libdpdk-dev",
+        reason: "DPDK 22.11: the headers and libraries Penstock binds to",
+    },
+    Package { name: "libclang-dev", reason: "bindgen reads DPDK's headers with it" },
+    Package { name: "gcc", reason: "compiles DPDK's inline functions, and links" },
+    Package { name: "libc6-dev", reason: "the C headers those include" },
+    Package { name: "pkg-config", reason: "says with which flags DPDK was built" },
+];
+
+/// Installs the needed packages that are missing.
+pub fn install() -> Result<()> {
+    let missing: Vec<&Package> = NEEDED.iter().filter(|package| !is_installed(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("These Debian packages are needed and missing; they are installed now:");
+    for package in &missing {
+        eprintln!("  {:<18} {}", package.name, package.reason);
+    }
+    let apt = Apt::find()?;
+    let mut fresh = false;
+    if !missing.iter().all(|package| has_candidate(package)) {
+        apt.update()?;
+        fresh = true;
+    }
+    if apt.install(&missing)? {
+        return Ok(());
+    }
+    // Lists of another day name versions that the mirror no longer has.
+    if !fresh {
+        apt.update()?;
+        if apt.install(&missing)? {
+            return Ok(());
+        }
+    }
+    bail!("the packages could not be installed; see apt-get's messages above")
+}
+
+fn is_installed(package: &Package) -> bool {
+    process::output("dpkg-query", &["--show", "--showformat=${db:Status-Status}", package.name])
+        .is_some_and(|status| status == "installed")
+}
+
+/// Whether the package lists on this machine (an image often has none) know the package.
+fn has_candidate(package: &Package) -> bool {
+    process::output("apt-cache", &["policy", package.name])
+        .is_some_and(|text| text.contains("Candidate:") && !text.contains("Candidate: (none)"))
+}
+
+/// `apt-get` with the rights it needs.
+struct Apt {
+    sudo: bool,
+}
+
+impl Apt {
+    fn find() -> Result<Self> {
+        if process::output("apt-get", &["--version"]).is_none() {
+            bail!(
+                "this machine has no apt-get; install the packages above, or what your distribution calls them, \
+                 by hand (DPDK must be 22.11 or later)"
+            );
+        }
+        // The owner of /proc/self is the effective user.
+        let root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+        if !root && process::output("sudo", &["--version"]).is_none() {
+            bail!("installing packages needs root or sudo; run this once as root");
+        }
+        Ok(Self { sudo: !root })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(if self.sudo { "sudo" } else { "env" });
+        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        command.args(["-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=300"]);
+        command
+    }
+
+    fn update(&self) -> Result<()> {
+        process::run(self.command().arg("update"))
+    }
+
+    fn install(&self, packages: &[&Package]) -> Result<bool> {
+        let names = packages.iter().map(|package| package.name);
+        process::succeeds(
+            self.command().args(["install", "--yes", "--no-install-recommends"]).args(names),
+        )
+    }
+}
