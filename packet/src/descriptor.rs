@@ -3,7 +3,7 @@
 use bitflags::bitflags;
 use thiserror::Error;
 
-use crate::{Mac, Tuple};
+use crate::{Ecn, Mac, Tuple};
 
 bitflags! {
     /// TCP control bits (RFC 9293, section 3.1), as they stand in the header's fourteenth byte.
@@ -96,8 +96,8 @@ pub struct IpPacket {
     pub end: u16,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// The two ECN bits (RFC 3168).
-    pub ecn: u8,
+    /// The ECN field.
+    pub ecn: Ecn,
     /// IPv4 without options, or IPv6 without extension headers: what hardware rules match.
     pub plain: bool,
     /// IPv4 "don't fragment".

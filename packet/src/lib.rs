@@ -1,11 +1,17 @@
 //! Zero-copy views of packet headers: parse, build, rewrite, checksums.
 
 mod address;
+pub mod checksum;
 mod descriptor;
+mod ecn;
 mod frame;
+mod parse;
 mod tuple;
+pub mod wire;
 
 pub use address::{AddressError, Mac, Vni, VtepAddr};
 pub use descriptor::{Fragment, IpPacket, Network, ParseError, Parsed, TcpFlags, Transport};
+pub use ecn::{Ecn, decapsulate_ecn};
 pub use frame::{Frame, NoRoom};
+pub use parse::{NotVxlan, Quoted, VxlanError, VxlanPacket, parse, parse_quoted, parse_vxlan};
 pub use tuple::{Family, Tuple};

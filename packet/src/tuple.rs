@@ -33,8 +33,13 @@ pub struct Tuple {
     reserved: u16,
 }
 
-/// The ICMP echo types of both families, and what answers what.
-const ECHO_PAIRS: [(u8, u16, u16); 2] = [(1, 8, 0), (58, 128, 129)];
+/// The protocol of ICMP in a family, and the types of echo request and reply there.
+const fn echo_types(family: Family) -> (u8, u16, u16) {
+    match family {
+        Family::V4 => (1, 8, 0),
+        Family::V6 => (58, 128, 129),
+    }
+}
 
 impl Tuple {
     /// A tuple; both addresses must be of one family (an IPv4-only pair gives an IPv4 tuple, all else IPv6).
@@ -59,6 +64,66 @@ impl Tuple {
             protocol,
             family,
             reserved: 0,
+        }
+    }
+
+    /// An IPv4 tuple from addresses as they stand in a header; ports in host byte order.
+    #[must_use]
+    pub const fn v4(
+        source: [u8; 4],
+        destination: [u8; 4],
+        protocol: u8,
+        source_port: u16,
+        destination_port: u16,
+    ) -> Self {
+        const fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+        }
+        Self {
+            source: mapped(source),
+            destination: mapped(destination),
+            source_port,
+            destination_port,
+            protocol,
+            family: 0,
+            reserved: 0,
+        }
+    }
+
+    /// An IPv6 tuple from addresses as they stand in a header; ports in host byte order.
+    #[must_use]
+    pub const fn v6(
+        source: [u8; 16],
+        destination: [u8; 16],
+        protocol: u8,
+        source_port: u16,
+        destination_port: u16,
+    ) -> Self {
+        Self {
+            source,
+            destination,
+            source_port,
+            destination_port,
+            protocol,
+            family: 1,
+            reserved: 0,
+        }
+    }
+
+    /// The same with other ports (host byte order).
+    #[must_use]
+    pub const fn with_ports(self, source_port: u16, destination_port: u16) -> Self {
+        Self { source_port, destination_port, ..self }
+    }
+
+    /// Source and destination address as they stand in the header: 4 or 16 bytes each.
+    #[must_use]
+    pub fn address_bytes(&self) -> (&[u8], &[u8]) {
+        let [_, _, _, _, _, _, _, _, _, _, _, _, source @ ..] = &self.source;
+        let [_, _, _, _, _, _, _, _, _, _, _, _, destination @ ..] = &self.destination;
+        match self.family() {
+            Family::V4 => (source, destination),
+            Family::V6 => (&self.source, &self.destination),
         }
     }
 
@@ -115,10 +180,11 @@ impl Tuple {
     }
 
     fn echo_counterpart(&self) -> Option<u16> {
-        let (_, request, reply) = ECHO_PAIRS.iter().find(|(p, ..)| *p == self.protocol)?;
+        let (protocol, request, reply) = echo_types(self.family());
         match self.destination_port {
-            t if t == *request => Some(*reply),
-            t if t == *reply => Some(*request),
+            _ if self.protocol != protocol => None,
+            kind if kind == request => Some(reply),
+            kind if kind == reply => Some(request),
             _ => None,
         }
     }
@@ -131,7 +197,7 @@ impl Tuple {
     pub fn reversed(&self) -> Self {
         let (source_port, destination_port) = match self.echo_counterpart() {
             Some(counterpart) => (self.source_port, counterpart),
-            None if self.protocol == 1 || self.protocol == 58 => {
+            None if self.protocol == echo_types(self.family()).0 => {
                 (self.source_port, self.destination_port)
             }
             None => (self.destination_port, self.source_port),

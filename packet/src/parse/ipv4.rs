@@ -1,0 +1,43 @@
+//! The IPv4 header with its options.
+
+use zerocopy::FromBytes;
+
+use super::{Extent, Ip, fragment};
+use crate::Tuple;
+use crate::checksum::Sum;
+use crate::wire::ipv4::{Ipv4, options_are_valid};
+
+/// Reads the header at the start of `packet`; `None` when it is malformed.
+pub(super) fn parse(packet: &[u8], extent: Extent) -> Option<Ip> {
+    let (header, _) = Ipv4::ref_from_prefix(packet).ok()?;
+    let header_length = header.header_length();
+    let total = usize::from(header.total_length.get());
+    if header.version() != 4 || header_length < Ipv4::LENGTH || total < header_length {
+        return None;
+    }
+    let end = extent.end(total, packet.len())?;
+    let bytes = packet.get(..header_length)?;
+    if extent == Extent::Whole && !Sum::ZERO.bytes(bytes).is_valid() {
+        return None;
+    }
+    if !options_are_valid(bytes.get(Ipv4::LENGTH..)?) {
+        return None;
+    }
+    Some(Ip {
+        tuple: Tuple::v4(header.source, header.destination, header.protocol, 0, 0),
+        fragment: fragment(
+            header.fragment_offset(),
+            header.more_fragments(),
+            u32::from(header.identification.get()),
+            total.checked_sub(header_length)?,
+            header_length,
+            header.protocol,
+        )?,
+        transport: header_length,
+        end,
+        ttl: header.ttl,
+        ecn: header.ecn(),
+        plain: header_length == Ipv4::LENGTH,
+        dont_fragment: header.dont_fragment(),
+    })
+}
