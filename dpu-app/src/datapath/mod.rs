@@ -3,5 +3,5 @@
 mod outcome;
 mod time;
 
-pub use outcome::{Outcome, Port};
+pub use outcome::{Outcome, Port, PortSyntax};
 pub use time::Time;

@@ -1,5 +1,8 @@
 //! What became of a packet.
 
+use std::fmt;
+use std::str::FromStr;
+
 use model::decision::DropReason;
 use model::snapshot::VfIndex;
 
@@ -10,6 +13,34 @@ pub enum Port {
     Uplink,
     /// A VF's representor: frames its VM sends come from here, frames for it go there.
     Vf(VfIndex),
+}
+
+/// A text that names no port.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{0}` names no port; ports are vf0, vf1, ... and uplink")]
+pub struct PortSyntax(String);
+
+/// `uplink`, `vf0`, `vf1`, ...
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uplink => f.write_str("uplink"),
+            Self::Vf(VfIndex(number)) => write!(f, "vf{number}"),
+        }
+    }
+}
+
+impl FromStr for Port {
+    type Err = PortSyntax;
+
+    /// Reads exactly what `Display` writes, so that a port has one name.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let port = match text.strip_prefix("vf") {
+            Some(number) => number.parse().ok().map(|number| Self::Vf(VfIndex(number))),
+            None => (text == "uplink").then_some(Self::Uplink),
+        };
+        port.filter(|port| port.to_string() == text).ok_or_else(|| PortSyntax(text.to_owned()))
+    }
 }
 
 /// What the caller does with the frame, which was changed in place.
@@ -34,4 +65,19 @@ pub enum Outcome {
     },
     /// The packet is dropped.
     Drop(DropReason),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_has_one_name() {
+        for port in [Port::Uplink, Port::Vf(VfIndex(0)), Port::Vf(VfIndex(u16::MAX))] {
+            assert_eq!(port.to_string().parse(), Ok(port));
+        }
+        for wrong in ["", "vf", "vf00", "vf+1", "vf-1", "vf65536", "VF0", "uplink0", "eth0"] {
+            assert_eq!(wrong.parse::<Port>(), Err(PortSyntax(wrong.to_owned())));
+        }
+    }
 }
