@@ -2,5 +2,6 @@
 
 pub mod decision;
 pub mod policy;
+mod ranges;
 pub mod route;
 pub mod snapshot;

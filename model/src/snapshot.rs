@@ -3,10 +3,10 @@
 //! A snapshot is compiled from intent and from the snapshot before it, so that handles stay the same, parts whose
 //! effective content is unchanged are shared, and their generations do not move.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use packet::{Mac, Vni, VtepAddr};
 
 use crate::policy::Group;
@@ -17,15 +17,17 @@ use crate::route::RouteSet;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct InterfaceId(pub u32);
 
-/// A tunnel: one remote node, for one VPC. Stable while that node and VPC keep their names; from 1 on.
+/// A tunnel: one remote node, for one VPC. Stable while that node and VPC keep their names and the node has an
+/// interface in the VPC; from 1 on, and never given to another pair in the lifetime of a chain of snapshots.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct TunnelId(pub u32);
 
-/// Position of a VPC in [`Snapshot::vpcs`].
+/// A VPC that this node takes part in. Stable while the VPC keeps its name and an interface here; a new VPC may get
+/// the number of one that left.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct VpcIndex(pub u32);
 
-/// Position of a subnet in [`Snapshot::subnets`].
+/// A subnet of such a VPC. Stable in the same way.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SubnetIndex(pub u32);
 
@@ -40,16 +42,25 @@ pub struct Snapshot {
     pub epoch: u64,
     /// The node itself.
     pub node: Node,
-    /// All VPCs of the intent.
-    pub vpcs: Vec<Vpc>,
-    /// All subnets of the intent.
-    pub subnets: Vec<Subnet>,
     /// The node's own interfaces.
     pub interfaces: HashMap<InterfaceId, Arc<Interface>>,
     /// Tunnels to the other nodes.
     pub tunnels: HashMap<TunnelId, Tunnel>,
+    /// By [`VpcIndex`]; a hole where one left.
+    pub(crate) vpcs: Vec<Option<Vpc>>,
+    /// By [`SubnetIndex`]; a hole where one left.
+    pub(crate) subnets: Vec<Option<Subnet>>,
     pub(crate) by_vf: HashMap<VfIndex, InterfaceId>,
     pub(crate) by_vni: HashMap<Vni, VpcIndex>,
+    pub(crate) last: LastNumbers,
+}
+
+/// The last number of each kind that a chain of snapshots gave out, so that none is given twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LastNumbers {
+    pub(crate) interface: u32,
+    pub(crate) tunnel: u32,
+    pub(crate) generation: u32,
 }
 
 /// The node this snapshot is for.
@@ -89,9 +100,10 @@ pub struct Vpc {
 }
 
 /// Where the addresses of a VPC are.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Mappings {
-    /// Moves when anything in here changes.
+    /// Moves when anything in here changes, and when the VPC's MTU or a subnet's prefixes or gateway MAC do: all that
+    /// a decision takes from a VPC besides policy and routes.
     pub generation: u32,
     pub(crate) by_address: HashMap<IpAddr, Mapping>,
     /// VTEPs with an interface that may send for any address (`antiSpoof: false`).
@@ -99,7 +111,7 @@ pub struct Mappings {
 }
 
 /// One overlay address, or one interface reached by a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mapping {
     /// Where the interface is.
     pub location: Location,
@@ -112,7 +124,7 @@ pub struct Mapping {
 }
 
 /// Whether an interface is on this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Location {
     /// Here.
     Local(InterfaceId),
@@ -201,13 +213,23 @@ impl Snapshot {
     /// A VPC.
     #[must_use]
     pub fn vpc(&self, index: VpcIndex) -> Option<&Vpc> {
-        self.vpcs.get(index.0 as usize)
+        self.vpcs.get(index.0 as usize)?.as_ref()
+    }
+
+    /// The VPCs that have an interface on this node.
+    pub fn vpcs(&self) -> impl Iterator<Item = (VpcIndex, &Vpc)> {
+        (0..).map(VpcIndex).zip(&self.vpcs).filter_map(|(i, v)| Some((i, v.as_ref()?)))
+    }
+
+    /// All subnets of those VPCs.
+    pub fn subnets(&self) -> impl Iterator<Item = (SubnetIndex, &Subnet)> {
+        (0..).map(SubnetIndex).zip(&self.subnets).filter_map(|(i, s)| Some((i, s.as_ref()?)))
     }
 
     /// A subnet.
     #[must_use]
     pub fn subnet(&self, index: SubnetIndex) -> Option<&Subnet> {
-        self.subnets.get(index.0 as usize)
+        self.subnets.get(index.0 as usize)?.as_ref()
     }
 
     /// A tunnel.
