@@ -1,5 +1,12 @@
 //! Explicit congestion notification at the end of a tunnel (RFC 6040).
 
+use zerocopy::FromBytes;
+
+use crate::checksum::Delta;
+use crate::wire::ipv4::Ipv4;
+use crate::wire::ipv6::Ipv6;
+use crate::{Family, IpPacket};
+
 /// The ECN field of an IP header (RFC 3168, section 5).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Ecn {
@@ -48,6 +55,27 @@ pub const fn decapsulate_ecn(inner: Ecn, outer: Ecn) -> Option<Ecn> {
         (Ecn::Ect0 | Ecn::Ect1, Ecn::Ect1) => Some(Ecn::Ect1),
         (unchanged, _) => Some(unchanged),
     }
+}
+
+/// Writes the ECN field of a packet that was parsed from `frame`, and keeps the IPv4 header checksum right.
+pub fn set_ecn(frame: &mut [u8], packet: &mut IpPacket, ecn: Ecn) {
+    let Some(bytes) = frame.get_mut(usize::from(packet.network_offset)..) else { return };
+    match packet.tuple.family() {
+        Family::V4 => {
+            let Ok((header, _)) = Ipv4::mut_from_prefix(bytes) else { return };
+            let old = header.traffic_class;
+            let new = (old & !3) | ecn.bits();
+            let delta = Delta::NONE.u16(old.into(), new.into());
+            header.traffic_class = new;
+            header.checksum = delta.apply(header.checksum.get()).into();
+        }
+        Family::V6 => {
+            let Ok((header, _)) = Ipv6::mut_from_prefix(bytes) else { return };
+            let cleared = header.version_class_label.get() & !(3 << 20);
+            header.version_class_label = (cleared | (u32::from(ecn.bits()) << 20)).into();
+        }
+    }
+    packet.ecn = ecn;
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! What [`packet::parse`] accepts, refuses and reports, header by header.
 
-mod frames;
-
-use frames::{Ip4, Ip6, ethernet, extension, fragment_header, icmp, tcp, udp, with_vlan};
+use crate::frames::{Ip4, Ip6, ethernet, extension, fragment_header, icmp, tcp, udp, with_vlan};
 use packet::{Ecn, Fragment, IpPacket, Network, ParseError, TcpFlags, Transport, Tuple, parse};
 
 fn ip(frame: &[u8]) -> IpPacket {
@@ -26,8 +24,8 @@ fn ethernet_only() {
         assert_eq!(parse(&with_vlan(&frame, ethertype)), Err(ParseError::UnsupportedEtherType));
     }
     let parsed = parse(&frame).expect("well-formed");
-    assert_eq!(parsed.destination_mac, frames::DESTINATION_MAC);
-    assert_eq!(parsed.source_mac, frames::SOURCE_MAC);
+    assert_eq!(parsed.destination_mac, crate::frames::DESTINATION_MAC);
+    assert_eq!(parsed.source_mac, crate::frames::SOURCE_MAC);
 }
 
 #[test]
@@ -183,7 +181,10 @@ fn ipv6_plain() {
     let mut frame = Ip6 { traffic_class: 3, ..Ip6::default() }.frame(&udp(9, 10, b"abc"));
     frame.push(0);
     let packet = ip(&frame);
-    assert_eq!(packet.tuple, Tuple::v6(frames::SOURCE6, frames::DESTINATION6, 17, 9, 10));
+    assert_eq!(
+        packet.tuple,
+        Tuple::v6(crate::frames::SOURCE6, crate::frames::DESTINATION6, 17, 9, 10)
+    );
     assert_eq!((packet.network_offset, packet.transport_offset, packet.end), (14, 54, 65));
     assert_eq!((packet.ttl, packet.ecn, packet.plain), (64, Ecn::Ce, true));
     assert!(malformed(&frame[..frame.len() - 2]));

@@ -1,0 +1,5 @@
+//! The crate's public functions on frames that are made byte by byte, and on random bytes.
+
+mod frames;
+mod parse;
+mod tunnel;
