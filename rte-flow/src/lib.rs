@@ -1,1 +1,45 @@
-//! rte_flow as Rust types: encoding to and decoding from DPDK's C structures, NIC profiles.
+//! `rte_flow` as Rust types: encoding to and decoding from DPDK's C structures, NIC profiles.
+//!
+//! This is the language that the rule compiler and the simulated NIC share: the one knows nothing of the simulator,
+//! the other nothing of VPCs. Numbers are native here; byte order is a matter of [`EncodedRule`] and [`decode_rule`]
+//! alone. Names follow DPDK's guide "Generic flow API".
+
+mod action;
+mod attribute;
+mod conf;
+mod decode;
+mod encode;
+mod error;
+mod field;
+mod header;
+mod item;
+mod modify;
+#[cfg(test)]
+mod round_trip_tests;
+mod rule;
+mod template;
+mod text;
+
+pub use action::{
+    Action, ActionKind, Age, IndirectHandle, RawEncap, Rss, RssFunction, SetMeta, SetTag, ToPortId,
+};
+pub use attribute::{Attributes, Domain};
+pub use decode::{ItemsOf, decode_actions, decode_attributes, decode_items, decode_rule};
+pub use encode::{EncodedRule, encode_attributes};
+pub use error::{
+    Cause, DecodeError, DecodeReason, EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC,
+    ENOTSUP, ErrorKind, FlowError,
+};
+pub use field::{Field, IntegrityBits, Ipv6Extensions, U24};
+pub use header::{
+    Any, Eth, EthdevPort, FieldInfo, Header, Icmp, Icmp6, Integrity, Ipv4, Ipv6, Mark, Meta,
+    PortId, Tag, Tcp, Udp, Vlan, Vxlan,
+};
+pub use item::{FieldMatch, Item, ItemKind, Match};
+pub use modify::{FieldId, FieldRef, ModifyField, ModifyOperation, ModifySource};
+pub use rule::Rule;
+pub use template::{
+    ActionsTemplate, EncodedActionsTemplate, EncodedPatternTemplate, PatternTemplate,
+    TableAttributes, TemplateAction, decode_actions_template, decode_pattern_template,
+    decode_table, encode_table,
+};

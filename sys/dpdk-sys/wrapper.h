@@ -45,6 +45,29 @@ static inline uint64_t dpdk_sys_tx_offload_outer_udp(void) { return RTE_ETH_TX_O
 static inline uint64_t dpdk_sys_dev_representor(void) { return RTE_ETH_DEV_REPRESENTOR; }
 static inline uint64_t dpdk_sys_mbuf_rx_vlan(void) { return RTE_MBUF_F_RX_VLAN; }
 static inline uint64_t dpdk_sys_mbuf_tx_tunnel_vxlan(void) { return RTE_MBUF_F_TX_TUNNEL_VXLAN; }
+static inline const void *dpdk_sys_default_mask(enum rte_flow_item_type type)
+{
+	switch (type) {
+	case RTE_FLOW_ITEM_TYPE_ANY: return &rte_flow_item_any_mask;
+	case RTE_FLOW_ITEM_TYPE_PORT_ID: return &rte_flow_item_port_id_mask;
+	case RTE_FLOW_ITEM_TYPE_PORT_REPRESENTOR:
+	case RTE_FLOW_ITEM_TYPE_REPRESENTED_PORT: return &rte_flow_item_ethdev_mask;
+	case RTE_FLOW_ITEM_TYPE_ETH: return &rte_flow_item_eth_mask;
+	case RTE_FLOW_ITEM_TYPE_VLAN: return &rte_flow_item_vlan_mask;
+	case RTE_FLOW_ITEM_TYPE_IPV4: return &rte_flow_item_ipv4_mask;
+	case RTE_FLOW_ITEM_TYPE_IPV6: return &rte_flow_item_ipv6_mask;
+	case RTE_FLOW_ITEM_TYPE_TCP: return &rte_flow_item_tcp_mask;
+	case RTE_FLOW_ITEM_TYPE_UDP: return &rte_flow_item_udp_mask;
+	case RTE_FLOW_ITEM_TYPE_ICMP: return &rte_flow_item_icmp_mask;
+	case RTE_FLOW_ITEM_TYPE_ICMP6: return &rte_flow_item_icmp6_mask;
+	case RTE_FLOW_ITEM_TYPE_VXLAN: return &rte_flow_item_vxlan_mask;
+	case RTE_FLOW_ITEM_TYPE_META: return &rte_flow_item_meta_mask;
+	case RTE_FLOW_ITEM_TYPE_TAG: return &rte_flow_item_tag_mask;
+	case RTE_FLOW_ITEM_TYPE_MARK: return &rte_flow_item_mark_mask;
+	case RTE_FLOW_ITEM_TYPE_INTEGRITY: return &rte_flow_item_integrity_mask;
+	default: return NULL;
+	}
+}
 static inline uint16_t dpdk_sys_max_ethports(void) { return RTE_MAX_ETHPORTS; }
 #ifdef PENSTOCK_DRIVER
 static inline size_t dpdk_sys_sizeof_eth_dev(void) { return sizeof(struct rte_eth_dev); }

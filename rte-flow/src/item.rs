@@ -1,0 +1,248 @@
+//! Items: what a rule asks of a packet, one per protocol layer or piece of metadata.
+
+use dpdk_sys::rte_flow_item_type;
+
+use crate::header::{
+    Any, Eth, EthdevPort, FieldInfo, Header, Icmp, Icmp6, Integrity, Ipv4, Ipv6, Mark, Meta,
+    PortId, Tag, Tcp, Udp, Vlan, Vxlan,
+};
+
+/// What an item asks: `spec` to `last` (inclusive, per field), each under `mask`.
+///
+/// Without a spec the item only asks that its layer is present, and then `last` has no meaning; in a pattern template
+/// there is a mask and no spec. Without a mask the item's default mask holds. `Match::default()` asks nothing further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Match<H> {
+    /// The wanted values.
+    pub spec: Option<H>,
+    /// The upper bounds; a field that is 0 here has no range.
+    pub last: Option<H>,
+    /// Which bits count.
+    pub mask: Option<H>,
+}
+
+impl<H> Default for Match<H> {
+    fn default() -> Self {
+        Self { spec: None, last: None, mask: None }
+    }
+}
+
+impl<H: Header> Match<H> {
+    /// Asks for `spec` under `mask`.
+    #[must_use]
+    pub const fn masked(spec: H, mask: H) -> Self {
+        Self { spec: Some(spec), last: None, mask: Some(mask) }
+    }
+
+    /// Asks for `spec` under the item's default mask.
+    #[must_use]
+    pub const fn of(spec: H) -> Self {
+        Self { spec: Some(spec), last: None, mask: None }
+    }
+
+    /// The mask in force: the given one, or the default where there is a spec, or none at all.
+    #[must_use]
+    pub fn effective_mask(&self) -> H {
+        match (&self.mask, &self.spec) {
+            (Some(mask), _) => *mask,
+            (None, Some(_)) => H::DEFAULT_MASK,
+            (None, None) => H::default(),
+        }
+    }
+
+    /// Whether a header taken from a packet is what this asks for.
+    #[must_use]
+    pub fn admits(&self, actual: &H) -> bool {
+        self.spec
+            .as_ref()
+            .is_none_or(|spec| H::admits(spec, self.last.as_ref(), &self.effective_mask(), actual))
+    }
+}
+
+/// One field of an item, for code that treats all items alike: profiles, text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldMatch {
+    /// The position in the item's fields.
+    pub index: usize,
+    /// Name and width.
+    pub info: &'static FieldInfo,
+    /// The wanted value; 0 without a spec.
+    pub spec: u128,
+    /// The upper bound, where a range is asked for: given, not 0 and different from the spec, all under the mask.
+    pub last: Option<u128>,
+    /// The mask in force.
+    pub mask: u128,
+}
+
+impl FieldMatch {
+    /// Whether every bit of the field counts.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.mask.count_ones() == self.info.bits
+    }
+}
+
+fn fields_of<H: Header>(asked: &Match<H>) -> impl Iterator<Item = FieldMatch> {
+    let mask = asked.effective_mask();
+    H::FIELDS.iter().enumerate().map(move |(index, info)| {
+        let mask = mask.bits(index);
+        let spec = asked.spec.map_or(0, |spec| spec.bits(index));
+        let last = asked
+            .last
+            .map(|last| last.bits(index))
+            .filter(|last| last & mask != 0 && last & mask != spec & mask);
+        FieldMatch { index, info, spec, last, mask }
+    })
+}
+
+macro_rules! items {
+    ($($(#[$doc:meta])* $kind:ident($header:ty) = $number:ident, $name:literal;)+) => {
+        /// One item of a pattern. The END item is implied by the pattern's end.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Item {
+            /// Nothing; a place holder (`RTE_FLOW_ITEM_TYPE_VOID`).
+            Void,
+            $($(#[$doc])* $kind(Match<$header>),)+
+        }
+
+        /// Which item, without what it asks.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum ItemKind {
+            /// A place holder.
+            Void,
+            $($(#[$doc])* $kind,)+
+        }
+
+        impl ItemKind {
+            /// Every kind there is.
+            pub const ALL: &'static [Self] = &[Self::Void, $(Self::$kind),+];
+
+            /// DPDK's number (`enum rte_flow_item_type`).
+            #[must_use]
+            pub const fn number(self) -> rte_flow_item_type {
+                match self {
+                    Self::Void => dpdk_sys::RTE_FLOW_ITEM_TYPE_VOID,
+                    $(Self::$kind => dpdk_sys::$number,)+
+                }
+            }
+
+            /// The kind of DPDK's number.
+            #[must_use]
+            pub const fn from_number(number: rte_flow_item_type) -> Option<Self> {
+                match number {
+                    dpdk_sys::RTE_FLOW_ITEM_TYPE_VOID => Some(Self::Void),
+                    $(dpdk_sys::$number => Some(Self::$kind),)+
+                    _ => None,
+                }
+            }
+
+            /// testpmd's word, which profiles use too.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    Self::Void => "void",
+                    $(Self::$kind => $name,)+
+                }
+            }
+
+            /// The fields of what the item carries.
+            #[must_use]
+            pub const fn fields(self) -> &'static [FieldInfo] {
+                match self {
+                    Self::Void => &[],
+                    $(Self::$kind => <$header as Header>::FIELDS,)+
+                }
+            }
+        }
+
+        impl Item {
+            /// Which item this is.
+            #[must_use]
+            pub const fn kind(&self) -> ItemKind {
+                match self {
+                    Self::Void => ItemKind::Void,
+                    $(Self::$kind(_) => ItemKind::$kind,)+
+                }
+            }
+
+            /// Calls `visit` with every field of the item.
+            pub fn for_each_field(&self, visit: &mut dyn FnMut(FieldMatch)) {
+                match self {
+                    Self::Void => {}
+                    $(Self::$kind(asked) => fields_of(asked).for_each(visit),)+
+                }
+            }
+
+            /// Calls `visitor` with what the item carries, in its own type.
+            pub(crate) fn visit<V: MatchVisitor>(&self, visitor: &mut V) -> V::Output {
+                match self {
+                    Self::Void => visitor.void(),
+                    $(Self::$kind(asked) => visitor.asked(asked),)+
+                }
+            }
+
+            /// The item of `kind` with what `source` yields for it.
+            pub(crate) fn build<S: MatchSource>(kind: ItemKind, source: &S) -> Result<Self, S::Error> {
+                Ok(match kind {
+                    ItemKind::Void => Self::Void,
+                    $(ItemKind::$kind => Self::$kind(source.asked::<$header>()?),)+
+                })
+            }
+        }
+    };
+}
+
+/// Code over what an item carries, whatever its type; implemented by the encoder.
+pub(crate) trait MatchVisitor {
+    /// What a visit yields.
+    type Output;
+    /// The item carries nothing.
+    fn void(&mut self) -> Self::Output;
+    /// The item carries this.
+    fn asked<H: Header>(&mut self, asked: &Match<H>) -> Self::Output;
+}
+
+/// Where what an item carries comes from; implemented by the decoder.
+pub(crate) trait MatchSource {
+    /// Why there is none.
+    type Error;
+    /// What the item carries.
+    fn asked<H: Header>(&self) -> Result<Match<H>, Self::Error>;
+}
+
+items! {
+    /// Any protocol.
+    Any(Any) = RTE_FLOW_ITEM_TYPE_ANY, "any";
+    /// The ethdev port of the packet's origin, deprecated form.
+    PortId(PortId) = RTE_FLOW_ITEM_TYPE_PORT_ID, "port_id";
+    /// Sent by the application through this ethdev port.
+    PortRepresentor(EthdevPort) = RTE_FLOW_ITEM_TYPE_PORT_REPRESENTOR, "port_representor";
+    /// Sent by the entity (VF, wire) that this ethdev port represents.
+    RepresentedPort(EthdevPort) = RTE_FLOW_ITEM_TYPE_REPRESENTED_PORT, "represented_port";
+    /// Ethernet.
+    Eth(Eth) = RTE_FLOW_ITEM_TYPE_ETH, "eth";
+    /// 802.1Q.
+    Vlan(Vlan) = RTE_FLOW_ITEM_TYPE_VLAN, "vlan";
+    /// IPv4.
+    Ipv4(Ipv4) = RTE_FLOW_ITEM_TYPE_IPV4, "ipv4";
+    /// IPv6.
+    Ipv6(Ipv6) = RTE_FLOW_ITEM_TYPE_IPV6, "ipv6";
+    /// TCP.
+    Tcp(Tcp) = RTE_FLOW_ITEM_TYPE_TCP, "tcp";
+    /// UDP.
+    Udp(Udp) = RTE_FLOW_ITEM_TYPE_UDP, "udp";
+    /// ICMP.
+    Icmp(Icmp) = RTE_FLOW_ITEM_TYPE_ICMP, "icmp";
+    /// `ICMPv6`.
+    Icmp6(Icmp6) = RTE_FLOW_ITEM_TYPE_ICMP6, "icmp6";
+    /// VXLAN.
+    Vxlan(Vxlan) = RTE_FLOW_ITEM_TYPE_VXLAN, "vxlan";
+    /// Metadata.
+    Meta(Meta) = RTE_FLOW_ITEM_TYPE_META, "meta";
+    /// A register.
+    Tag(Tag) = RTE_FLOW_ITEM_TYPE_TAG, "tag";
+    /// A mark.
+    Mark(Mark) = RTE_FLOW_ITEM_TYPE_MARK, "mark";
+    /// The device's integrity checks.
+    Integrity(Integrity) = RTE_FLOW_ITEM_TYPE_INTEGRITY, "integrity";
+}

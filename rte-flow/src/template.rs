@@ -1,0 +1,314 @@
+//! Templates of the asynchronous API: the shape of rules, given once, so that a rule is only its values.
+
+use std::ffi::c_void;
+use std::ptr;
+
+use dpdk_sys::{
+    rte_flow_action, rte_flow_action_modify_field, rte_flow_actions_template_attr, rte_flow_item,
+    rte_flow_pattern_template_attr, rte_flow_template_table_attr,
+};
+
+use crate::action::{Action, ActionKind};
+use crate::attribute::{Attributes, Domain};
+use crate::decode::{
+    ItemsOf, action_kind, decode_action, decode_attributes, decode_entries, decode_items, domain,
+};
+use crate::encode::{Arena, domain_bits, encode_attributes};
+use crate::error::{Cause, DecodeError, DecodeReason};
+use crate::item::Item;
+
+/// The items and masks that rules of a table have (`rte_flow_pattern_template_create`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PatternTemplate {
+    /// Which packets.
+    pub domain: Domain,
+    /// Match only what the masks name, not also that the layers are present.
+    pub relaxed_matching: bool,
+    /// The items; their masks count, a spec where the driver needs one (the index of a TAG).
+    pub pattern: Vec<Item>,
+}
+
+/// One action of an actions template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TemplateAction {
+    /// The same for every rule.
+    Fixed(Action),
+    /// Configured by each rule; this configuration shows its shape: what `MODIFY_FIELD` changes, an encapsulation's size.
+    Shaped(Action),
+    /// Configured by each rule.
+    PerRule(ActionKind),
+}
+
+impl TemplateAction {
+    /// Which action.
+    #[must_use]
+    pub const fn kind(&self) -> ActionKind {
+        match self {
+            Self::Fixed(action) | Self::Shaped(action) => action.kind(),
+            Self::PerRule(kind) => *kind,
+        }
+    }
+}
+
+/// The actions that rules of a table have (`rte_flow_actions_template_create`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActionsTemplate {
+    /// Which packets.
+    pub domain: Domain,
+    /// The actions, in order.
+    pub actions: Vec<TemplateAction>,
+}
+
+/// Where the rules of a table sit, and how many there can be (`rte_flow_template_table_create`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TableAttributes {
+    /// Domain, group and priority.
+    pub attributes: Attributes,
+    /// The number of rules the table has room for.
+    pub capacity: u32,
+}
+
+/// A pattern template in C form.
+pub struct EncodedPatternTemplate {
+    attributes: rte_flow_pattern_template_attr,
+    pattern: *const rte_flow_item,
+    _arena: Arena,
+}
+
+// SAFETY: the pointer leads into the arena, which may move between threads.
+unsafe impl Send for EncodedPatternTemplate {}
+
+impl EncodedPatternTemplate {
+    /// Encodes a template.
+    #[must_use]
+    pub fn new(template: &PatternTemplate) -> Self {
+        let mut arena = Arena::default();
+        let (ingress, egress, transfer) = domain_bits(template.domain);
+        // SAFETY: a structure of numbers, for which zero is a value.
+        let mut attributes: rte_flow_pattern_template_attr = unsafe { std::mem::zeroed() };
+        attributes.set_relaxed_matching(u32::from(template.relaxed_matching));
+        attributes.set_ingress(ingress);
+        attributes.set_egress(egress);
+        attributes.set_transfer(transfer);
+        Self { attributes, pattern: arena.pattern(&template.pattern), _arena: arena }
+    }
+
+    /// The attributes.
+    #[must_use]
+    pub fn attributes(&self) -> *const rte_flow_pattern_template_attr {
+        &raw const self.attributes
+    }
+
+    /// The pattern, ended by END.
+    #[must_use]
+    pub fn pattern(&self) -> *const rte_flow_item {
+        self.pattern
+    }
+}
+
+/// An actions template in C form.
+pub struct EncodedActionsTemplate {
+    attributes: rte_flow_actions_template_attr,
+    actions: *const rte_flow_action,
+    masks: *const rte_flow_action,
+    _arena: Arena,
+}
+
+// SAFETY: the pointers lead into the arena, which may move between threads.
+unsafe impl Send for EncodedActionsTemplate {}
+
+impl EncodedActionsTemplate {
+    /// Encodes a template.
+    #[must_use]
+    pub fn new(template: &ActionsTemplate) -> Self {
+        let mut arena = Arena::default();
+        let (ingress, egress, transfer) = domain_bits(template.domain);
+        // SAFETY: a structure of numbers, for which zero is a value.
+        let mut attributes: rte_flow_actions_template_attr = unsafe { std::mem::zeroed() };
+        attributes.set_ingress(ingress);
+        attributes.set_egress(egress);
+        attributes.set_transfer(transfer);
+        let actions = arena.actions_with(&template.actions, |entry, arena| rte_flow_action {
+            type_: entry.kind().number(),
+            conf: match entry {
+                TemplateAction::Fixed(action) | TemplateAction::Shaped(action) => {
+                    action.encode_conf(arena)
+                }
+                TemplateAction::PerRule(_) => ptr::null(),
+            },
+        });
+        let masks = arena.actions_with(&template.actions, |entry, arena| rte_flow_action {
+            type_: entry.kind().number(),
+            conf: encode_mask(entry, arena),
+        });
+        Self { attributes, actions, masks, _arena: arena }
+    }
+
+    /// The attributes.
+    #[must_use]
+    pub fn attributes(&self) -> *const rte_flow_actions_template_attr {
+        &raw const self.attributes
+    }
+
+    /// The actions, ended by END.
+    #[must_use]
+    pub fn actions(&self) -> *const rte_flow_action {
+        self.actions
+    }
+
+    /// The masks, which say what of each action is the same for every rule; ended by END.
+    #[must_use]
+    pub fn masks(&self) -> *const rte_flow_action {
+        self.masks
+    }
+}
+
+/// As many bytes as the largest configuration that a mask stands for.
+const MASK_BYTES: usize = size_of::<rte_flow_action_modify_field>();
+
+/// The mask's configuration: set bits where the template's value is every rule's.
+fn encode_mask(entry: &TemplateAction, arena: &mut Arena) -> *const c_void {
+    match entry {
+        // A mask with pointers must lead somewhere, a handle must be one: the configuration itself serves.
+        TemplateAction::Fixed(
+            action @ (Action::Indirect(_)
+            | Action::Rss(_)
+            | Action::VxlanEncap(_)
+            | Action::RawEncap(_)
+            | Action::RawDecap(_)),
+        ) => action.encode_conf(arena),
+        TemplateAction::Fixed(action) if action.kind().has_conf() => {
+            arena.put([0xff_u8; MASK_BYTES])
+        }
+        // What a MODIFY_FIELD changes is the template's always; its immediate value is the rule's.
+        TemplateAction::Shaped(Action::ModifyField(_)) => {
+            // SAFETY: a structure of numbers and a pointer, for all of which zero is a value.
+            let mut mask: rte_flow_action_modify_field = unsafe { std::mem::zeroed() };
+            mask.operation = u32::MAX;
+            mask.width = u32::MAX;
+            mask.dst.field = u32::MAX;
+            mask.dst.__bindgen_anon_1.value = [0xff; 16];
+            mask.src.field = u32::MAX;
+            arena.put(mask)
+        }
+        TemplateAction::Fixed(_) | TemplateAction::Shaped(_) | TemplateAction::PerRule(_) => {
+            ptr::null()
+        }
+    }
+}
+
+/// Whether a mask's configuration makes the action the same for every rule.
+///
+/// # Safety
+/// `conf` is null or what DPDK asks of a mask for an action of this kind.
+unsafe fn is_fixed(kind: ActionKind, conf: *const c_void) -> bool {
+    if conf.is_null() || !kind.has_conf() {
+        return !kind.has_conf();
+    }
+    match kind {
+        ActionKind::Indirect => true,
+        ActionKind::ModifyField => {
+            // SAFETY: the caller's promise.
+            let mask = unsafe { &*conf.cast::<rte_flow_action_modify_field>() };
+            // SAFETY: every member of the union is plain numbers.
+            unsafe { mask.src.__bindgen_anon_1.value != [0; 16] }
+        }
+        _ => {
+            // SAFETY: the caller's promise: a structure of this kind.
+            let mask = unsafe { std::slice::from_raw_parts(conf.cast::<u8>(), kind.conf_size()) };
+            mask.iter().any(|byte| *byte != 0)
+        }
+    }
+}
+
+/// The C form of a table's attributes.
+#[must_use]
+pub fn encode_table(table: &TableAttributes) -> rte_flow_template_table_attr {
+    rte_flow_template_table_attr {
+        flow_attr: encode_attributes(&table.attributes),
+        nb_flows: table.capacity,
+    }
+}
+
+/// Reads a pattern template.
+///
+/// # Errors
+/// As [`decode_items`], and for attributes without exactly one direction.
+///
+/// # Safety
+/// `attributes` is null or valid; `pattern` as for [`decode_items`].
+pub unsafe fn decode_pattern_template(
+    attributes: *const rte_flow_pattern_template_attr,
+    pattern: *const rte_flow_item,
+) -> Result<PatternTemplate, DecodeError> {
+    // SAFETY: the caller's promise.
+    let attr = unsafe { attributes.as_ref() }.ok_or(wrong_attributes("template_attr"))?;
+    Ok(PatternTemplate {
+        domain: domain(attr.ingress(), attr.egress(), attr.transfer())
+            .map_err(|reason| DecodeError { cause: Cause::Attributes, reason })?,
+        relaxed_matching: attr.relaxed_matching() != 0,
+        // SAFETY: the caller's promise.
+        pattern: unsafe { decode_items(pattern, ItemsOf::Template) }?,
+    })
+}
+
+/// Reads an actions template.
+///
+/// # Errors
+/// As [`crate::decode_actions`], for masks of other actions, and for attributes without exactly one direction.
+///
+/// # Safety
+/// `attributes` is null or valid; `actions` and `masks` are null or arrays of the same length that end with END, the
+/// `conf` of each as DPDK asks of its type.
+pub unsafe fn decode_actions_template(
+    attributes: *const rte_flow_actions_template_attr,
+    actions: *const rte_flow_action,
+    masks: *const rte_flow_action,
+) -> Result<ActionsTemplate, DecodeError> {
+    // SAFETY: the caller's promise.
+    let attr = unsafe { attributes.as_ref() }.ok_or(wrong_attributes("template_attr"))?;
+    let domain = domain(attr.ingress(), attr.egress(), attr.transfer())
+        .map_err(|reason| DecodeError { cause: Cause::Attributes, reason })?;
+    if masks.is_null() {
+        return Err(DecodeError { cause: Cause::Action(0), reason: DecodeReason::Null("masks") });
+    }
+    // A mask of another type ends the comparison before the shorter list does.
+    // SAFETY: the caller's promise.
+    let actions = unsafe {
+        decode_entries(actions, |index, action| {
+            let kind = action_kind(index, action)?;
+            let mask = &*masks.add(index);
+            if mask.type_ != action.type_ {
+                let reason = DecodeReason::UnknownValue("mask type", mask.type_);
+                return Err(DecodeError { cause: Cause::Action(index), reason });
+            }
+            Ok(match (is_fixed(kind, mask.conf), action.conf.is_null()) {
+                (true, _) => TemplateAction::Fixed(decode_action(index, action)?),
+                (false, true) => TemplateAction::PerRule(kind),
+                (false, false) => TemplateAction::Shaped(decode_action(index, action)?),
+            })
+        })
+    }?;
+    Ok(ActionsTemplate { domain, actions })
+}
+
+/// Reads a table's attributes.
+///
+/// # Errors
+/// As [`decode_attributes`].
+///
+/// # Safety
+/// `table` is null or valid.
+pub unsafe fn decode_table(
+    table: *const rte_flow_template_table_attr,
+) -> Result<TableAttributes, DecodeError> {
+    // SAFETY: the caller's promise.
+    let table = unsafe { table.as_ref() }.ok_or(wrong_attributes("table_attr"))?;
+    // SAFETY: part of the same structure.
+    let attributes = unsafe { decode_attributes(&raw const table.flow_attr) }?;
+    Ok(TableAttributes { attributes, capacity: table.nb_flows })
+}
+
+fn wrong_attributes(name: &'static str) -> DecodeError {
+    DecodeError { cause: Cause::Attributes, reason: DecodeReason::Null(name) }
+}

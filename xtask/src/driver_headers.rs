@@ -1,0 +1,232 @@
+//! Fetches the four DPDK headers that a driver needs and Debian does not package, from DPDK's source package.
+//!
+//! The system's package sources stay as they are: the source package comes through a package configuration of its
+//! own, derived from the entries that provide the installed DPDK, in a directory that is removed afterwards.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use miette::{IntoDiagnostic, Result, WrapErr, bail, miette};
+
+/// The headers, as they lie in DPDK's tree. They are closed over the packaged ones.
+const HEADERS: [&str; 4] = [
+    "lib/ethdev/ethdev_driver.h",
+    "lib/ethdev/ethdev_vdev.h",
+    "lib/eal/include/dev_driver.h",
+    "drivers/bus/vdev/bus_vdev_driver.h",
+];
+
+/// The package whose headers these belong to.
+const PACKAGE: &str = "libdpdk-dev";
+
+/// Puts the headers into the directory `into`; nothing happens when those of the installed version are there.
+///
+/// # Errors
+/// When DPDK is not installed, no package source has its source, or a file cannot be written.
+pub fn fetch(into: &Path) -> Result<()> {
+    let version =
+        output("dpkg-query", &["--show", "--showformat=${source:Package}=${source:Version}", PACKAGE])
+            .wrap_err_with(|| format!("install {PACKAGE} first"))?;
+    let marker = into.join("VERSION");
+    if fs::read_to_string(&marker).is_ok_and(|fetched| fetched == version) {
+        return Ok(());
+    }
+
+    let work = WorkDirectory::create()?;
+    let options = apt_options(work.path())?;
+    let apt = |arguments: &[&str]| -> Result<()> {
+        let mut all: Vec<&str> = options.iter().map(String::as_str).collect();
+        all.extend(arguments);
+        run(Command::new("apt-get").args(all).current_dir(work.path()))
+    };
+    apt(&["--quiet", "update"])?;
+    apt(&["--quiet", "source", "--download-only", &version])?;
+    let archive = fs::read_dir(work.path())
+        .into_diagnostic()?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find(|path| path.to_string_lossy().contains(".orig.tar."))
+        .ok_or_else(|| miette!("the source package {version} has no .orig.tar archive"))?;
+    run(Command::new("tar")
+        .args(["--extract", "--strip-components=1", "--wildcards", "--file"])
+        .arg(&archive)
+        .args(HEADERS.map(|header| format!("*/{header}")))
+        .current_dir(work.path()))?;
+
+    fs::create_dir_all(into).into_diagnostic()?;
+    for header in HEADERS {
+        let from = work.path().join(header);
+        let to = into.join(from.file_name().unwrap_or_default());
+        fs::copy(&from, &to).into_diagnostic().wrap_err_with(|| format!("{}", to.display()))?;
+    }
+    // Last, so that an interrupted fetch is begun anew.
+    fs::write(marker, version).into_diagnostic()
+}
+
+/// Options that make apt-get use the sources, lists and cache in `work` alone.
+fn apt_options(work: &Path) -> Result<Vec<String>> {
+    let sources = work.join("sources");
+    let lists = work.join("lists");
+    let archives = work.join("archives");
+    for directory in [&sources, &lists.join("partial"), &archives.join("partial")] {
+        fs::create_dir_all(directory).into_diagnostic()?;
+    }
+    write_sources(&sources)?;
+    Ok([
+        ("Dir::Etc::sourcelist", PathBuf::from("/dev/null")),
+        ("Dir::Etc::sourceparts", sources),
+        ("Dir::State::lists", lists),
+        ("Dir::Cache", work.join("cache")),
+        ("Dir::Cache::archives", archives),
+        // The work directory belongs to whoever runs this: apt need not become its own user for it.
+        ("APT::Sandbox::User", PathBuf::from("root")),
+    ]
+    .into_iter()
+    .flat_map(|(key, value)| ["--option".to_owned(), format!("{key}={}", value.display())])
+    .collect())
+}
+
+/// Writes source-package entries for every configured entry that offers DPDK.
+fn write_sources(into: &Path) -> Result<()> {
+    // A line: "libdpdk-dev | VERSION | URI SUITE/COMPONENT ARCHITECTURE Packages".
+    let offers = output("apt-cache", &["madison", PACKAGE])?;
+    let uris: Vec<&str> = offers
+        .lines()
+        .filter_map(|line| line.split('|').nth(2)?.split_whitespace().next())
+        .map(|uri| uri.trim_end_matches('/'))
+        .collect();
+    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
+    if let Ok(parts) = fs::read_dir("/etc/apt/sources.list.d") {
+        files.extend(parts.filter_map(Result::ok).map(|entry| entry.path()));
+    }
+    let mut written = 0;
+    for (number, file) in files.iter().enumerate() {
+        let Ok(text) = fs::read_to_string(file) else { continue };
+        let (entries, extension) = match file.extension().and_then(|extension| extension.to_str()) {
+            Some("list") => (source_lines(&text, &uris), "list"),
+            Some("sources") => (source_stanzas(&text, &uris), "sources"),
+            _ => continue,
+        };
+        if !entries.is_empty() {
+            fs::write(into.join(format!("{number}.{extension}")), entries).into_diagnostic()?;
+            written += 1;
+        }
+    }
+    if written == 0 {
+        bail!("no package source offers {PACKAGE}; run `apt-get update` and try again");
+    }
+    Ok(())
+}
+
+/// Whether an entry names one of the addresses.
+fn names_one(entry: &str, uris: &[&str]) -> bool {
+    entry.split_whitespace().any(|word| uris.contains(&word.trim_end_matches('/')))
+}
+
+/// The `deb` lines of a one-line-style file that name one of `uris`, as `deb-src` lines.
+fn source_lines(text: &str, uris: &[&str]) -> String {
+    text.lines()
+        .filter(|line| names_one(line, uris))
+        .filter_map(|line| line.trim().strip_prefix("deb "))
+        .map(|rest| format!("deb-src {rest}\n"))
+        .collect()
+}
+
+/// The `deb` stanzas of a deb822-style file that name one of `uris`, for source packages.
+fn source_stanzas(text: &str, uris: &[&str]) -> String {
+    let mut stanzas = String::new();
+    let mut stanza = String::new();
+    let mut is_binary = false;
+    for line in text.lines().filter(|line| !line.starts_with('#')).chain([""]) {
+        if line.trim().is_empty() {
+            if is_binary && names_one(&stanza, uris) {
+                stanzas += &stanza;
+                stanzas.push('\n');
+            }
+            stanza.clear();
+            is_binary = false;
+        } else if let Some(types) = line.strip_prefix("Types:") {
+            is_binary = types.split_whitespace().any(|kind| kind == "deb");
+            stanza += "Types: deb-src\n";
+        } else {
+            stanza += line;
+            stanza.push('\n');
+        }
+    }
+    stanzas
+}
+
+/// A directory that is gone when the value is.
+struct WorkDirectory(PathBuf);
+
+impl WorkDirectory {
+    fn create() -> Result<Self> {
+        let path = PathBuf::from(output("mktemp", &["--directory", "--tmpdir", "dpdk-source.XXXXXX"])?);
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for WorkDirectory {
+    fn drop(&mut self) {
+        // What is left in the temporary directory harms nobody.
+        fs::remove_dir_all(&self.0).unwrap_or_default();
+    }
+}
+
+/// What a command prints, trimmed.
+fn output(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{program} does not run"))?;
+    if !output.status.success() {
+        bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Runs a command and shows what it said when it fails.
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().into_diagnostic().wrap_err_with(|| format!("{command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URIS: [&str; 1] = ["http://mirror.example/debian"];
+
+    #[test]
+    fn only_sources_that_offer_the_package_are_taken_from_stanzas() {
+        let text = "Types: deb\n# a comment\nURIs: http://mirror.example/debian/\nSuites: bookworm\n\
+                    Components: main\nSigned-By: /key.gpg\n\nTypes: deb\nURIs: http://other.example\nSuites: x\n\n\
+                    Types: deb-src\nURIs: http://mirror.example/debian\nSuites: bookworm\n";
+        assert_eq!(
+            source_stanzas(text, &URIS),
+            "Types: deb-src\nURIs: http://mirror.example/debian/\nSuites: bookworm\nComponents: main\n\
+             Signed-By: /key.gpg\n\n"
+        );
+    }
+
+    #[test]
+    fn only_sources_that_offer_the_package_are_taken_from_lines() {
+        let text = "# deb http://mirror.example/debian bookworm main\n\
+                    deb [signed-by=/key.gpg] http://mirror.example/debian bookworm main\n\
+                    deb http://other.example bookworm main\n\
+                    deb-src http://mirror.example/debian bookworm main\n";
+        assert_eq!(
+            source_lines(text, &URIS),
+            "deb-src [signed-by=/key.gpg] http://mirror.example/debian bookworm main\n"
+        );
+    }
+}
