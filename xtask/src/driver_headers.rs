@@ -9,6 +9,8 @@ use std::process::Command;
 
 use miette::{IntoDiagnostic, Result, WrapErr, bail, miette};
 
+use crate::process;
+
 /// The headers, as they lie in DPDK's tree. They are closed over the packaged ones.
 const HEADERS: [&str; 4] = [
     "lib/ethdev/ethdev_driver.h",
@@ -25,34 +27,41 @@ const PACKAGE: &str = "libdpdk-dev";
 /// # Errors
 /// When DPDK is not installed, no package source has its source, or a file cannot be written.
 pub fn fetch(into: &Path) -> Result<()> {
-    let version =
-        output("dpkg-query", &["--show", "--showformat=${source:Package}=${source:Version}", PACKAGE])
-            .wrap_err_with(|| format!("install {PACKAGE} first"))?;
+    let version = output(
+        "dpkg-query",
+        &["--show", "--showformat=${source:Package}=${source:Version}", PACKAGE],
+    )
+    .wrap_err_with(|| format!("install {PACKAGE} first"))?;
     let marker = into.join("VERSION");
     if fs::read_to_string(&marker).is_ok_and(|fetched| fetched == version) {
         return Ok(());
     }
 
+    eprintln!(
+        "The headers for DPDK drivers are not packaged; they come from the source package now."
+    );
     let work = WorkDirectory::create()?;
     let options = apt_options(work.path())?;
     let apt = |arguments: &[&str]| -> Result<()> {
         let mut all: Vec<&str> = options.iter().map(String::as_str).collect();
         all.extend(arguments);
-        run(Command::new("apt-get").args(all).current_dir(work.path()))
+        process::run(Command::new("apt-get").args(all).current_dir(work.path()))
     };
-    apt(&["--quiet", "update"])?;
-    apt(&["--quiet", "source", "--download-only", &version])?;
+    apt(&["--quiet=2", "update"])?;
+    apt(&["--quiet=2", "source", "--download-only", &version])?;
     let archive = fs::read_dir(work.path())
         .into_diagnostic()?
         .filter_map(Result::ok)
         .map(|entry| entry.path())
         .find(|path| path.to_string_lossy().contains(".orig.tar."))
         .ok_or_else(|| miette!("the source package {version} has no .orig.tar archive"))?;
-    run(Command::new("tar")
-        .args(["--extract", "--strip-components=1", "--wildcards", "--file"])
-        .arg(&archive)
-        .args(HEADERS.map(|header| format!("*/{header}")))
-        .current_dir(work.path()))?;
+    process::run(
+        Command::new("tar")
+            .args(["--extract", "--strip-components=1", "--wildcards", "--file"])
+            .arg(&archive)
+            .args(HEADERS.map(|header| format!("*/{header}")))
+            .current_dir(work.path()),
+    )?;
 
     fs::create_dir_all(into).into_diagnostic()?;
     for header in HEADERS {
@@ -129,7 +138,7 @@ fn source_lines(text: &str, uris: &[&str]) -> String {
     text.lines()
         .filter(|line| names_one(line, uris))
         .filter_map(|line| line.trim().strip_prefix("deb "))
-        .map(|rest| format!("deb-src {rest}\n"))
+        .flat_map(|rest| ["deb-src ", rest, "\n"])
         .collect()
 }
 
@@ -162,7 +171,8 @@ struct WorkDirectory(PathBuf);
 
 impl WorkDirectory {
     fn create() -> Result<Self> {
-        let path = PathBuf::from(output("mktemp", &["--directory", "--tmpdir", "dpdk-source.XXXXXX"])?);
+        let path =
+            PathBuf::from(output("mktemp", &["--directory", "--tmpdir", "dpdk-source.XXXXXX"])?);
         Ok(Self(path))
     }
 
@@ -178,26 +188,11 @@ impl Drop for WorkDirectory {
     }
 }
 
-/// What a command prints, trimmed.
+/// What a command that must succeed prints, trimmed.
 fn output(program: &str, arguments: &[&str]) -> Result<String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .output()
-        .into_diagnostic()
-        .wrap_err_with(|| format!("{program} does not run"))?;
-    if !output.status.success() {
-        bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-/// Runs a command and shows what it said when it fails.
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().into_diagnostic().wrap_err_with(|| format!("{command:?}"))?;
-    if !output.status.success() {
-        bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
+    process::output(program, arguments)
+        .map(|text| text.trim().to_owned())
+        .ok_or_else(|| miette!("`{program} {}` failed", arguments.join(" ")))
 }
 
 #[cfg(test)]

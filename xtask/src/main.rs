@@ -1,6 +1,7 @@
 //! `cargo xtask`: all set-up lives here. Each command does what it needs first, so that a fresh machine with a Rust
 //! toolchain needs nothing else.
 
+mod driver_headers;
 mod packages;
 mod process;
 mod setup;

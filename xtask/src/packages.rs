@@ -23,6 +23,10 @@ const NEEDED: &[Package] = &[
     Package { name: "libclang-dev", reason: "bindgen reads DPDK's headers with it" },
     Package { name: "gcc", reason: "compiles DPDK's inline functions, and links" },
     Package { name: "libc6-dev", reason: "the C headers those include" },
+    Package {
+        name: "xz-utils",
+        reason: "unpacks DPDK's source, which has the headers for drivers",
+    },
     Package { name: "pkg-config", reason: "says with which flags DPDK was built" },
 ];
 

@@ -2,12 +2,13 @@
 
 use miette::{Result, bail};
 
-use crate::{packages, process};
+use crate::{driver_headers, packages, process, workspace};
 
 /// Does what is missing; quick and without the network when nothing is.
 pub fn run() -> Result<()> {
     toolchain_components()?;
-    packages::install()
+    packages::install()?;
+    driver_headers::fetch(&workspace().join("target/dpdk-driver-headers"))
 }
 
 /// A toolchain installed with the minimal profile has neither.
