@@ -7,7 +7,7 @@ use model::snapshot::Interface;
 use packet::wire::arp::Arp;
 use packet::wire::ethernet::Ethernet;
 use packet::wire::{dhcpv4, dhcpv6, nd};
-use packet::{Family, Fragment, IpPacket, Network, Parsed, Transport};
+use packet::{Fragment, IpPacket, Network, Parsed, Transport};
 use zerocopy::FromBytes;
 
 /// Checks the source of a frame that the VM behind `interface` sent. `parsed` describes `frame`.

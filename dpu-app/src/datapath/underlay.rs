@@ -11,16 +11,16 @@ use packet::{Frame, Mac, Network, Parsed};
 
 use super::Time;
 use message::Heard;
-use table::{Neighbor, Table};
+use table::{Entrant, Neighbor, Table};
 
 pub use message::solicitation;
 
 /// At most one solicitation a neighbour in this time.
 const SOLICIT_INTERVAL: Duration = Duration::from_secs(1);
 /// A neighbour that was not heard of for this long is asked again; its MAC stays in use meanwhile.
-const REFRESH_AFTER: Duration = Duration::from_secs(60);
+const REFRESH_AFTER: Duration = Duration::from_mins(1);
 /// A neighbour that was not heard of for this long is gone.
-const EXPIRE_AFTER: Duration = Duration::from_secs(20 * 60);
+const EXPIRE_AFTER: Duration = Duration::from_mins(20);
 
 /// What is known of the next hop towards a VTEP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,15 +88,16 @@ impl Underlay {
         if let Some(mac) = node.neighbors.get(&hop) {
             return Resolution::Known(*mac);
         }
-        let neighbor = self.table.get_or_insert(hop, now, &mut self.version);
-        neighbor.wanted = true;
-        neighbor.touched = now;
+        let Some(neighbor) = self.table.enter(hop, Entrant::Wanted, now, &mut self.version) else {
+            return Resolution::Unresolved;
+        };
         expire(neighbor, now, &mut self.version);
-        match neighbor.mac {
-            Some(mac) if refresh_due(neighbor, now) => Resolution::KnownRefresh(mac, hop),
-            Some(mac) => Resolution::Known(mac),
-            None if solicit_due(neighbor, now) => Resolution::Solicit(hop),
-            None => Resolution::Unresolved,
+        let due = is_stale(neighbor, now) && solicit_due(neighbor, now);
+        match (neighbor.mac, due) {
+            (Some(mac), false) => Resolution::Known(mac),
+            (Some(mac), true) => Resolution::KnownRefresh(mac, hop),
+            (None, true) => Resolution::Solicit(hop),
+            (None, false) => Resolution::Unresolved,
         }
     }
 
@@ -107,7 +108,11 @@ impl Underlay {
     pub fn maintain(&mut self, now: Time, mut solicit: impl FnMut(IpAddr)) {
         for neighbor in self.table.iter_mut() {
             expire(neighbor, now, &mut self.version);
-            if neighbor.wanted && neighbor.mac.is_some() && refresh_due(neighbor, now) {
+            if neighbor.wanted
+                && neighbor.mac.is_some()
+                && is_stale(neighbor, now)
+                && solicit_due(neighbor, now)
+            {
                 solicit(neighbor.address);
             }
         }
@@ -155,26 +160,25 @@ impl Underlay {
         if !reachable || address == node.vtep.ip() || node.neighbors.contains_key(&address) {
             return false;
         }
+        if claim.mac.is_some_and(|mac| mac.unicast().is_err() || mac == node.mac) {
+            return false;
+        }
         let neighbor = if heard.question.is_some() {
-            self.table.get_or_insert(address, now, &mut self.version)
-        } else if let Some(neighbor) = self.table.get(address) {
-            neighbor
+            self.table.enter(address, Entrant::Stranger, now, &mut self.version)
         } else {
+            self.table.get(address)
+        };
+        let Some(neighbor) = neighbor else {
             return false;
         };
         match (claim.mac, neighbor.mac) {
-            (Some(mac), Some(old)) if mac != old && !claim.replaces => return false,
-            (Some(mac), old) => {
-                if mac.unicast().is_err() || mac == node.mac {
-                    return false;
-                }
-                if old != Some(mac) {
-                    neighbor.mac = Some(mac);
-                    self.version = self.version.wrapping_add(1);
-                }
-            }
             (None, None) => return false,
-            (None, Some(_)) => {}
+            (Some(mac), Some(old)) if mac != old && !claim.replaces => return false,
+            (Some(mac), old) if old != Some(mac) => {
+                neighbor.mac = Some(mac);
+                self.version = self.version.wrapping_add(1);
+            }
+            _ => {}
         }
         neighbor.confirmed = now;
         true
@@ -194,9 +198,9 @@ fn expire(neighbor: &mut Neighbor, now: Time, version: &mut u64) {
     }
 }
 
-/// Whether a known neighbour is to be asked again now; if so, that is noted.
-fn refresh_due(neighbor: &mut Neighbor, now: Time) -> bool {
-    now - neighbor.confirmed >= REFRESH_AFTER && solicit_due(neighbor, now)
+/// Whether the neighbour is unknown, or was not heard of for a while.
+fn is_stale(neighbor: &Neighbor, now: Time) -> bool {
+    neighbor.mac.is_none() || now - neighbor.confirmed >= REFRESH_AFTER
 }
 
 /// Whether a neighbour may be asked now; if so, that is noted.

@@ -30,12 +30,21 @@ pub(super) struct Neighbor {
 /// A set-associative table: an address has [`WAYS`] places, and the least needed neighbour among them gives way.
 #[derive(Debug)]
 pub(super) struct Table {
-    sets: Box<[[Option<Neighbor>; WAYS]; SETS]>,
+    sets: Vec<[Option<Neighbor>; WAYS]>,
+}
+
+/// Who wants a neighbour entered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entrant {
+    /// We need it for a packet.
+    Wanted,
+    /// It talked to us.
+    Stranger,
 }
 
 impl Table {
     pub fn new() -> Self {
-        Self { sets: Box::new([[None; WAYS]; SETS]) }
+        Self { sets: vec![[None; WAYS]; SETS] }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Neighbor> {
@@ -47,54 +56,62 @@ impl Table {
     }
 
     pub fn get(&mut self, address: IpAddr) -> Option<&mut Neighbor> {
-        self.set(address).iter_mut().flatten().find(|neighbor| neighbor.address == address)
+        self.places(address).iter_mut().flatten().find(|neighbor| neighbor.address == address)
     }
 
     /// The neighbour with this address, entered now if it is new. `version` moves when a known one has to give way.
-    pub fn get_or_insert(&mut self, address: IpAddr, now: Time, version: &mut u64) -> &mut Neighbor {
-        let set = self.set(address);
-        let rank = |place: &Option<Neighbor>| {
-            place.map(|neighbor| (neighbor.address == address, neighbor.wanted, neighbor.touched))
-        };
-        // The place that holds the address, or else the first in the order free, not wanted, longest not needed.
-        let mut chosen = 0;
-        let mut lowest = None;
-        for (index, place) in set.iter().enumerate() {
-            match rank(place) {
-                Some((true, ..)) => {
-                    chosen = index;
-                    break;
-                }
-                rank if index == 0 || rank < lowest => (chosen, lowest) = (index, rank),
-                _ => {}
-            }
-        }
-        let place = &mut set[chosen % WAYS];
+    /// `None` for a stranger where only wanted neighbours could give way: strangers are free to invent, and must not
+    /// push out the neighbours that traffic goes to.
+    pub fn enter(
+        &mut self,
+        address: IpAddr,
+        entrant: Entrant,
+        now: Time,
+        version: &mut u64,
+    ) -> Option<&mut Neighbor> {
+        let places = self.places(address);
+        let is_it = |place: &Option<Neighbor>| place.is_some_and(|n| n.address == address);
+        // In this order: the neighbour itself, a free place, strangers, those not needed for the longest time.
+        let place = match places.iter().position(is_it) {
+            Some(index) => places.get_mut(index),
+            None => places
+                .iter_mut()
+                .min_by_key(|place| place.map(|neighbor| (neighbor.wanted, neighbor.touched))),
+        }?;
         if let Some(other) = *place
             && other.address != address
         {
+            if entrant == Entrant::Stranger && other.wanted {
+                return None;
+            }
             if other.mac.is_some() {
                 *version = version.wrapping_add(1);
             }
             *place = None;
         }
-        place.get_or_insert(Neighbor {
+        let neighbor = place.get_or_insert(Neighbor {
             address,
             mac: None,
             confirmed: now,
             asked: None,
             touched: now,
             wanted: false,
-        })
+        });
+        if entrant == Entrant::Wanted {
+            neighbor.wanted = true;
+            neighbor.touched = now;
+        }
+        Some(neighbor)
     }
 
-    fn set(&mut self, address: IpAddr) -> &mut [Option<Neighbor>; WAYS] {
+    /// Where the address may stand.
+    fn places(&mut self, address: IpAddr) -> &mut [Option<Neighbor>] {
         // Fibonacci hashing of the folded address: neighbours of a link differ in their low bits.
         let bits = match address {
             IpAddr::V4(ip) => u64::from(ip.to_bits()),
             IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64 ^ ip.to_bits() as u64,
         };
         let hash = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
-        &mut self.sets[hash as usize % SETS]
+        self.sets.get_mut(hash as usize % SETS).map_or(&mut [], |set| set.as_mut_slice())
     }
 }
