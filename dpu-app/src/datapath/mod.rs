@@ -4,6 +4,8 @@ pub mod anti_spoof;
 mod compose;
 mod outcome;
 pub mod responder;
+#[cfg(test)]
+mod test_frames;
 mod time;
 pub mod too_big;
 pub mod underlay;

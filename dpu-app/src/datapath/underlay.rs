@@ -2,6 +2,8 @@
 
 mod message;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::time::Duration;
