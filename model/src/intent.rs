@@ -1,0 +1,149 @@
+//! What operators write: parsing, validation, and the objects that come of it.
+//!
+//! Sources go one way: text to documents ([`yaml`]), documents to drafts with all local errors ([`draft`]), drafts against
+//! each other ([`check`]), and only if nothing at all was wrong, to an [`Intent`].
+
+mod address;
+mod check;
+mod draft;
+mod name;
+mod object;
+mod reader;
+mod report;
+mod yaml;
+
+pub use address::gateway_of;
+pub use name::{Name, NameError};
+pub use object::{
+    API_VERSION, DEFAULT_GATEWAY_MAC, DEFAULT_UNDERLAY_MTU, DEFAULT_UPLINK, Dscp, EgressRule,
+    Encap, IcmpType, IngressRule, Interface, InterfaceSpec, Metadata, Node, NodeSpec, Object, Peer,
+    PortRange, Route, RouteTable, RouteTableSpec, SecurityGroup, SecurityGroupSpec, Spec, Subnet,
+    SubnetSpec, Traffic, Underlay, Via, Vpc, VpcSpec,
+};
+
+use check::{Settled, check};
+use draft::{Drafts, InterfaceDraft, NodeDraft, RouteTableDraft, SecurityGroupDraft, SubnetDraft};
+use report::{Position, Report};
+
+use crate::diagnostic::Diagnostics;
+
+/// A file, or something like one.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// What messages call it.
+    pub name: &'a str,
+    /// YAML or JSON in UTF-8, any number of documents.
+    pub bytes: &'a [u8],
+}
+
+/// A whole intent without errors: every reference leads somewhere, nothing is twice, everything fits.
+///
+/// Objects of a kind are sorted by name. All defaults are filled in, so two texts that mean the same are equal intents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Intent {
+    nodes: Vec<Node>,
+    vpcs: Vec<Vpc>,
+    subnets: Vec<Subnet>,
+    interfaces: Vec<Interface>,
+    security_groups: Vec<SecurityGroup>,
+    route_tables: Vec<RouteTable>,
+}
+
+impl Intent {
+    /// Reads and validates an intent. It may be spread over any number of sources, in any order, and may be empty.
+    ///
+    /// # Errors
+    /// All errors there are, never only the first.
+    pub fn parse(sources: &[Source<'_>]) -> Result<Self, Diagnostics> {
+        let mut report = Report::default();
+        let mut drafts = Drafts::default();
+        for (number, source) in (0..).zip(sources) {
+            yaml::read(source, number, &mut report, |document, report| {
+                drafts.add(&document, report);
+            });
+        }
+        let settled = check(&drafts, sources, &mut report);
+        if !report.is_empty() {
+            return Err(report.diagnostics(sources));
+        }
+        Self::finish(drafts, settled).ok_or_else(|| {
+            // Every draft that is not whole has been reported. Should that ever not hold, nothing may be applied.
+            let start = Position { source: 0, line: 1, column: 1 };
+            let message =
+                "an object is not whole, and the validation does not say why: a bug in it";
+            report.error(start, None, message, None);
+            report.diagnostics(sources)
+        })
+    }
+
+    fn finish(drafts: Drafts, settled: Vec<Settled>) -> Option<Self> {
+        let vpcs = drafts.vpcs.into_iter().zip(settled);
+        Some(Self {
+            nodes: sorted(drafts.nodes.into_iter().map(|d| d.finish(NodeDraft::finish)))?,
+            vpcs: sorted(vpcs.map(|(draft, settled)| {
+                let vni = settled.vni?;
+                draft.finish(|spec| Some(spec.finish(vni, settled.mtu)))
+            }))?,
+            subnets: sorted(drafts.subnets.into_iter().map(|d| d.finish(SubnetDraft::finish)))?,
+            interfaces: sorted(
+                drafts.interfaces.into_iter().map(|d| d.finish(InterfaceDraft::finish)),
+            )?,
+            security_groups: sorted(
+                drafts.security_groups.into_iter().map(|d| d.finish(SecurityGroupDraft::finish)),
+            )?,
+            route_tables: sorted(
+                drafts.route_tables.into_iter().map(|d| d.finish(RouteTableDraft::finish)),
+            )?,
+        })
+    }
+
+    /// All nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// All VPCs.
+    #[must_use]
+    pub fn vpcs(&self) -> &[Vpc] {
+        &self.vpcs
+    }
+
+    /// All subnets.
+    #[must_use]
+    pub fn subnets(&self) -> &[Subnet] {
+        &self.subnets
+    }
+
+    /// All interfaces.
+    #[must_use]
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// All security groups.
+    #[must_use]
+    pub fn security_groups(&self) -> &[SecurityGroup] {
+        &self.security_groups
+    }
+
+    /// All route tables.
+    #[must_use]
+    pub fn route_tables(&self) -> &[RouteTable] {
+        &self.route_tables
+    }
+
+    /// The node of a name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        let at = self.nodes.binary_search_by(|node| node.name().as_str().cmp(name)).ok()?;
+        self.nodes.get(at)
+    }
+}
+
+/// All objects by name, or nothing if one is not whole.
+fn sorted<S>(objects: impl Iterator<Item = Option<Object<S>>>) -> Option<Vec<Object<S>>> {
+    let mut objects: Vec<_> = objects.collect::<Option<_>>()?;
+    objects.sort_by(|a, b| a.name().cmp(b.name()));
+    Some(objects)
+}

@@ -1,0 +1,51 @@
+//! Intents that are fine: parsed, shown, parsed again, compiled.
+
+use std::fs;
+
+use model::intent::{Intent, Source};
+use model::snapshot::Snapshot;
+use serde::Serialize;
+
+fn parse(name: &str, text: &str) -> Intent {
+    Intent::parse(&[Source { name, bytes: text.as_bytes() }])
+        .unwrap_or_else(|diagnostics| panic!("{}", diagnostics.render()))
+}
+
+/// All objects as JSON documents.
+fn show(intent: &Intent) -> String {
+    fn documents(objects: &[impl Serialize], text: &mut String) {
+        for object in objects {
+            *text += "---\n";
+            *text += &serde_json::to_string_pretty(object).expect("objects serialise");
+            *text += "\n";
+        }
+    }
+    let mut text = String::new();
+    documents(intent.nodes(), &mut text);
+    documents(intent.vpcs(), &mut text);
+    documents(intent.subnets(), &mut text);
+    documents(intent.interfaces(), &mut text);
+    documents(intent.security_groups(), &mut text);
+    documents(intent.route_tables(), &mut text);
+    text
+}
+
+#[test]
+fn each_is_accepted_and_means_the_same_when_shown() {
+    let mut files = 0;
+    for file in fs::read_dir("tests/accepted").expect("the directory of cases") {
+        let path = file.expect("a readable directory").path();
+        let name = path.display().to_string();
+        let text = fs::read_to_string(&path).expect("a readable file");
+        let intent = parse(&name, &text);
+        let shown = show(&intent);
+        assert_eq!(parse("shown", &shown), intent, "{name}: shown as\n{shown}");
+        for node in intent.nodes() {
+            let first = Snapshot::compile(&intent, node.name(), None).expect("the node exists");
+            let second = Snapshot::compile(&intent, node.name(), Some(&first)).expect("as before");
+            assert_eq!(first.epoch, second.epoch, "{name}");
+        }
+        files += 1;
+    }
+    assert!(files > 0);
+}
