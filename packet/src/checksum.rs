@@ -25,14 +25,20 @@ impl Sum {
 
     /// Adds bytes as they stand in the packet; an odd last byte counts as if a zero followed it.
     #[must_use]
+    #[inline]
     pub fn bytes(self, bytes: &[u8]) -> Self {
         let (words, rest) = bytes.as_chunks::<8>();
-        let sum = words.iter().fold(self, |sum, word| sum.word(u64::from_be_bytes(*word)));
-        let mut last = [0; 8];
-        for (to, from) in last.iter_mut().zip(rest) {
-            *to = *from;
+        let mut sum = words.iter().fold(self, |sum, word| sum.word(u64::from_be_bytes(*word)));
+        let (words, rest) = rest.as_chunks::<4>();
+        if let [word] = words {
+            sum = sum.u32(u32::from_be_bytes(*word));
         }
-        sum.word(u64::from_be_bytes(last))
+        match *rest {
+            [a] => sum.u16(u16::from_be_bytes([a, 0])),
+            [a, b] => sum.u16(u16::from_be_bytes([a, b])),
+            [a, b, c] => sum.u32(u32::from_be_bytes([a, b, c, 0])),
+            _ => sum,
+        }
     }
 
     /// Adds the pseudo-header of TCP, UDP or ICMPv6 (RFC 9293, section 3.1; RFC 8200, section 8.1): the addresses

@@ -1,6 +1,6 @@
 //! The IPv4 header with its options.
 
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Extent, Ip, fragment};
 use crate::Tuple;
@@ -8,6 +8,7 @@ use crate::checksum::Sum;
 use crate::wire::ipv4::{Ipv4, options_are_valid};
 
 /// Reads the header at the start of `packet`; `None` when it is malformed.
+#[inline(always)]
 pub(super) fn parse(packet: &[u8], extent: Extent) -> Option<Ip> {
     let (header, _) = Ipv4::ref_from_prefix(packet).ok()?;
     let header_length = header.header_length();
@@ -16,11 +17,17 @@ pub(super) fn parse(packet: &[u8], extent: Extent) -> Option<Ip> {
         return None;
     }
     let end = extent.end(total, packet.len())?;
-    let bytes = packet.get(..header_length)?;
-    if extent == Extent::Whole && !Sum::ZERO.bytes(bytes).is_valid() {
-        return None;
+    let options = packet.get(Ipv4::LENGTH..header_length)?;
+    // Nearly every header has its fixed part only, whose length the compiler knows.
+    let mut sum = Sum::ZERO.bytes(header.as_bytes());
+    let plain = options.is_empty();
+    if !plain {
+        sum = sum.bytes(options);
+        if !options_are_valid(options) {
+            return None;
+        }
     }
-    if !options_are_valid(bytes.get(Ipv4::LENGTH..)?) {
+    if extent == Extent::Whole && !sum.is_valid() {
         return None;
     }
     Some(Ip {
@@ -37,7 +44,7 @@ pub(super) fn parse(packet: &[u8], extent: Extent) -> Option<Ip> {
         end,
         ttl: header.ttl,
         ecn: header.ecn(),
-        plain: header_length == Ipv4::LENGTH,
+        plain,
         dont_fragment: header.dont_fragment(),
     })
 }

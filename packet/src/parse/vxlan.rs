@@ -10,7 +10,7 @@ use super::parse;
 use crate::checksum::Sum;
 use crate::wire::udp::Udp;
 use crate::wire::vxlan::{PORT, Vxlan};
-use crate::{Ecn, Fragment, IpPacket, Mac, Network, ParseError, Transport};
+use crate::{Ecn, Fragment, IpPacket, Mac, Network, ParseError, Parsed, Transport};
 
 /// The outer headers of a VXLAN packet, and where the inner frame is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,12 +78,14 @@ pub enum VxlanError {
 /// # Errors
 /// [`VxlanError::NotVxlan`] with the reason, or [`VxlanError::Malformed`].
 pub fn parse_vxlan(frame: &[u8]) -> Result<VxlanPacket, VxlanError> {
-    let parsed = parse(frame).map_err(|error| match error {
-        ParseError::Malformed => VxlanError::Malformed,
-        ParseError::UnsupportedEtherType => NotVxlan::NotIp.into(),
-    })?;
-    let Network::Ip(packet) = parsed.network else {
-        return Err(NotVxlan::NotIp.into());
+    // By reference: a copy right after the fields were written one by one would wait for each of them.
+    let parsed = &parse(frame);
+    let (destination_mac, packet) = match parsed {
+        Ok(Parsed { destination_mac, network: Network::Ip(packet), .. }) => {
+            (*destination_mac, packet)
+        }
+        Ok(_) | Err(ParseError::UnsupportedEtherType) => return Err(NotVxlan::NotIp.into()),
+        Err(ParseError::Malformed) => return Err(VxlanError::Malformed),
     };
     if packet.fragment != Fragment::None {
         return Err(NotVxlan::Fragment.into());
@@ -94,7 +96,7 @@ pub fn parse_vxlan(frame: &[u8]) -> Result<VxlanPacket, VxlanError> {
     if packet.tuple.destination_port() != PORT {
         return Err(NotVxlan::OtherPort.into());
     }
-    let datagram = udp_datagram(frame, &packet).ok_or(VxlanError::Malformed)?;
+    let datagram = udp_datagram(frame, packet).ok_or(VxlanError::Malformed)?;
     let (header, _) = datagram
         .get(Udp::LENGTH..)
         .and_then(|payload| Vxlan::ref_from_prefix(payload).ok())
@@ -107,7 +109,7 @@ pub fn parse_vxlan(frame: &[u8]) -> Result<VxlanPacket, VxlanError> {
             .ok_or(VxlanError::Malformed)
     };
     Ok(VxlanPacket {
-        destination_mac: parsed.destination_mac,
+        destination_mac,
         source: packet.tuple.source(),
         destination: packet.tuple.destination(),
         ecn: packet.ecn,
