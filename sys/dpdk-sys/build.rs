@@ -56,6 +56,8 @@ const CONSTANTS: &[&str] = &[
     "RTE_PROC_.*",
     "SOCKET_ID_ANY",
     "RING_F_.*",
+    // not constants, but the place of the metadata in an mbuf, known once it is registered
+    "rte_flow_dynf_metadata_(offs|mask)",
     "CALL_MAIN",
     "SKIP_MAIN",
 ];

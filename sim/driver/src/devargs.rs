@@ -1,0 +1,388 @@
+//! The device arguments: `vfs=N,representor=vf[0-M],uplink=LINK,vf0=LINK,...`.
+//!
+//! Pure: nothing is opened here. Every key appears once; an unknown key or a value that does not parse refuses the
+//! whole device, because a typing error that silently leaves a port without its link costs hours.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Most VFs of a device: far more than a process has port numbers for (`RTE_MAX_ETHPORTS` is 32 in Debian's build), as
+/// only VFs with a representor need one.
+pub const MAX_VFS: u16 = 256;
+
+/// Smallest MTU of a port in bytes (RFC 791).
+pub const MIN_MTU: u16 = 68;
+/// Largest MTU of a port in bytes.
+pub const MAX_MTU: u16 = 9600;
+/// MTU of a port unless `mtu=` says otherwise, in bytes.
+const DEFAULT_MTU: u16 = 1500;
+
+/// What a port's wire side is connected to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LinkSpec {
+    /// A TAP interface that the driver creates.
+    Tap(InterfaceName),
+    /// An existing interface, through a packet socket.
+    Packet(InterfaceName),
+    /// Frames from a capture file, frames to another.
+    Pcap {
+        /// Where frames come from.
+        input: Option<PathBuf>,
+        /// Where frames go.
+        output: Option<PathBuf>,
+    },
+}
+
+/// The name of a network interface: 1 to 15 bytes without `/`, `:` and white space.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InterfaceName(String);
+
+impl InterfaceName {
+    /// Checks a name by the kernel's rules (`dev_valid_name`).
+    fn new(name: &str) -> Option<Self> {
+        let legal = (1..libc::IFNAMSIZ).contains(&name.len())
+            && name != "."
+            && name != ".."
+            && !name.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c == '\0');
+        legal.then(|| Self(name.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a device consists of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeviceArgs {
+    /// The VFs' links by VF index; as many as the device has VFs.
+    pub vf_links: Vec<Option<LinkSpec>>,
+    /// VF indices that get a representor port.
+    pub representors: BTreeSet<u16>,
+    /// The uplink's link.
+    pub uplink: Option<LinkSpec>,
+    /// MTU that every port starts with, in bytes.
+    pub mtu: u16,
+}
+
+/// Why device arguments are refused.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum DeviceArgsError {
+    /// No `=` in an argument.
+    #[error("\"{0}\" is not of the form key=value")]
+    NotKeyValue(String),
+    /// A key the driver does not know.
+    #[error(
+        "unknown argument \"{0}\"; known are vfs, representor, uplink, vf0, vf1, ..., profile and mtu"
+    )]
+    UnknownKey(String),
+    /// A key given twice.
+    #[error("{0}= is given twice")]
+    Twice(String),
+    /// A number that is none or out of range.
+    #[error("{key}={value}: expected a number from {min} to {max}")]
+    Number {
+        /// The argument's key.
+        key: String,
+        /// What stands there.
+        value: String,
+        /// Smallest value.
+        min: u32,
+        /// Largest value.
+        max: u32,
+    },
+    /// A representor list that does not parse.
+    #[error("representor={0}: expected VFs such as vf0, vf[0-3] or vf[0-1,4]")]
+    Representor(String),
+    /// A VF that the device does not have.
+    #[error("{key}: VF {vf} does not exist, the device has vfs={vfs}")]
+    NoSuchVf {
+        /// The argument's key.
+        key: String,
+        /// The VF named.
+        vf: u16,
+        /// How many the device has.
+        vfs: u16,
+    },
+    /// A link of an unknown kind.
+    #[error(
+        "{key}={value}: unknown link; known are tap:INTERFACE, packet:INTERFACE and pcap:IN[:OUT]"
+    )]
+    UnknownLink {
+        /// The argument's key.
+        key: String,
+        /// What stands there.
+        value: String,
+    },
+    /// An interface name that the kernel would refuse.
+    #[error("{key}={value}: an interface name has 1 to 15 characters, without /, : and blanks")]
+    InterfaceName {
+        /// The argument's key.
+        key: String,
+        /// What stands there.
+        value: String,
+    },
+    /// A pcap link without a file.
+    #[error("{key}={value}: name a capture to read, one to write (pcap::OUT), or both")]
+    NoCapture {
+        /// The argument's key.
+        key: String,
+        /// What stands there.
+        value: String,
+    },
+}
+
+impl DeviceArgs {
+    /// Reads the arguments as EAL hands them over, without the device's name.
+    ///
+    /// # Errors
+    /// The first argument that is unknown, malformed, repeated or names a VF the device does not have.
+    pub fn parse(text: &str) -> Result<Self, DeviceArgsError> {
+        let mut seen = BTreeSet::new();
+        let mut vfs = 0;
+        let mut vf_links = Vec::new();
+        let mut representors = None;
+        let mut uplink = None;
+        let mut mtu = DEFAULT_MTU;
+        for argument in split_arguments(text) {
+            let (key, value) = argument
+                .split_once('=')
+                .ok_or_else(|| DeviceArgsError::NotKeyValue(argument.to_owned()))?;
+            if !seen.insert(key) {
+                return Err(DeviceArgsError::Twice(key.to_owned()));
+            }
+            match key {
+                "vfs" => vfs = number(key, value, 0, MAX_VFS)?,
+                "mtu" => mtu = number(key, value, MIN_MTU, MAX_MTU)?,
+                "representor" => representors = Some((value, vf_list(value)?)),
+                "uplink" => uplink = Some(link(key, value)?),
+                _ => {
+                    let vf =
+                        vf_key(key).ok_or_else(|| DeviceArgsError::UnknownKey(key.to_owned()))?;
+                    vf_links.push((key, vf, link(key, value)?));
+                }
+            }
+        }
+
+        let exists = |key: &str, vf: u16| {
+            if vf < vfs {
+                Ok(())
+            } else {
+                Err(DeviceArgsError::NoSuchVf { key: key.to_owned(), vf, vfs })
+            }
+        };
+        let mut links = vec![None; usize::from(vfs)];
+        for (key, vf, spec) in vf_links {
+            exists(key, vf)?;
+            if let Some(slot) = links.get_mut(usize::from(vf)) {
+                *slot = Some(spec);
+            }
+        }
+        let representors = match representors {
+            None => BTreeSet::new(),
+            Some((value, list)) => {
+                for &vf in &list {
+                    exists(&format!("representor={value}"), vf)?;
+                }
+                list
+            }
+        };
+        Ok(Self { vf_links: links, representors, uplink, mtu })
+    }
+}
+
+/// Splits at commas, but not at those within brackets, which belong to a list of VFs.
+fn split_arguments(text: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_u32;
+    text.split(move |c| {
+        match c {
+            '[' => depth = depth.saturating_add(1),
+            ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    })
+    .filter(|argument| !argument.is_empty())
+}
+
+/// A decimal number within `min..=max`.
+fn number(key: &str, value: &str, min: u16, max: u16) -> Result<u16, DeviceArgsError> {
+    decimal(value).filter(|n| (min..=max).contains(n)).ok_or_else(|| DeviceArgsError::Number {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        min: min.into(),
+        max: max.into(),
+    })
+}
+
+/// Digits only: `str::parse` would accept a sign.
+fn decimal(text: &str) -> Option<u16> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// The VF of a key such as `vf3`.
+fn vf_key(key: &str) -> Option<u16> {
+    let digits = key.strip_prefix("vf")?;
+    // One spelling for each VF, so that none is given twice.
+    let canonical = digits == "0" || !digits.starts_with('0');
+    canonical.then(|| decimal(digits))?
+}
+
+/// The VFs of `vf2`, `vf[0-3]`, `vf[0-1,4]`; DPDK takes the bare number or list for VFs as well.
+fn vf_list(value: &str) -> Result<BTreeSet<u16>, DeviceArgsError> {
+    let malformed = || DeviceArgsError::Representor(value.to_owned());
+    let body = value.strip_prefix("vf").unwrap_or(value);
+    let body = match body.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').ok_or_else(malformed)?,
+        None => body,
+    };
+    let mut vfs = BTreeSet::new();
+    for range in body.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) =
+            decimal(first).zip(decimal(last)).filter(|(a, b)| a <= b).ok_or_else(malformed)?;
+        if last >= MAX_VFS {
+            return Err(malformed());
+        }
+        vfs.extend(first..=last);
+    }
+    Ok(vfs)
+}
+
+/// A link: `tap:INTERFACE`, `packet:INTERFACE` or `pcap:IN[:OUT]`.
+fn link(key: &str, value: &str) -> Result<LinkSpec, DeviceArgsError> {
+    let (key, value) = (key.to_owned(), value.to_owned());
+    let interface = |name| {
+        InterfaceName::new(name).ok_or_else(|| DeviceArgsError::InterfaceName {
+            key: key.clone(),
+            value: value.clone(),
+        })
+    };
+    match value.split_once(':') {
+        Some(("tap", name)) => interface(name).map(LinkSpec::Tap),
+        Some(("packet", name)) => interface(name).map(LinkSpec::Packet),
+        Some(("pcap", files)) => {
+            let (input, output) = files.split_once(':').unwrap_or((files, ""));
+            let file = |name: &str| (!name.is_empty()).then(|| PathBuf::from(name));
+            let (input, output) = (file(input), file(output));
+            if input.is_none() && output.is_none() {
+                return Err(DeviceArgsError::NoCapture { key, value });
+            }
+            Ok(LinkSpec::Pcap { input, output })
+        }
+        _ => Err(DeviceArgsError::UnknownLink { key, value }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tap(name: &str) -> LinkSpec {
+        LinkSpec::Tap(InterfaceName(name.to_owned()))
+    }
+
+    fn refusal(text: &str) -> String {
+        DeviceArgs::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nothing_said_is_an_uplink_without_link() {
+        let args = DeviceArgs::parse("").unwrap();
+        assert_eq!(args.uplink, None);
+        assert!(args.vf_links.is_empty() && args.representors.is_empty());
+        assert_eq!(args.mtu, 1500);
+    }
+
+    #[test]
+    fn the_documented_form() {
+        let args = DeviceArgs::parse(
+            "vfs=3,representor=vf[0-1],uplink=packet:eth1,vf0=tap:vm0,vf2=pcap:in.pcap:out.pcap,mtu=9000",
+        )
+        .unwrap();
+        assert_eq!(args.uplink, Some(LinkSpec::Packet(InterfaceName("eth1".into()))));
+        assert_eq!(args.vf_links[0], Some(tap("vm0")));
+        assert_eq!(args.vf_links[1], None);
+        assert_eq!(
+            args.vf_links[2],
+            Some(LinkSpec::Pcap { input: Some("in.pcap".into()), output: Some("out.pcap".into()) })
+        );
+        assert_eq!(args.representors, BTreeSet::from([0, 1]));
+        assert_eq!(args.mtu, 9000);
+    }
+
+    #[test]
+    fn representor_lists() {
+        for (text, expected) in [
+            ("vf0", vec![0]),
+            ("vf[0-3]", vec![0, 1, 2, 3]),
+            ("vf[0-1,4]", vec![0, 1, 4]),
+            ("[2,0]", vec![0, 2]),
+            ("3", vec![3]),
+        ] {
+            assert_eq!(vf_list(text).unwrap().into_iter().collect::<Vec<_>>(), expected, "{text}");
+        }
+        for text in ["", "vf", "vf[", "vf[0-", "vf[3-1]", "sf0", "pf0vf0", "vf0-1]", "vf[0-99999]"]
+        {
+            assert!(vf_list(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn links_in_either_direction() {
+        assert_eq!(
+            link("uplink", "pcap::o.pcap").unwrap(),
+            LinkSpec::Pcap { input: None, output: Some("o.pcap".into()) }
+        );
+        assert_eq!(
+            link("uplink", "pcap:i.pcap").unwrap(),
+            LinkSpec::Pcap { input: Some("i.pcap".into()), output: None }
+        );
+    }
+
+    #[test]
+    fn refusals_say_what_is_wrong() {
+        for (text, words) in [
+            ("vfs", "\"vfs\" is not of the form key=value"),
+            ("vfs=-1", "vfs=-1: expected a number from 0 to 256"),
+            ("vfs=+1", "vfs=+1"),
+            ("vfs=257", "expected a number from 0 to 256"),
+            ("vfs=1,vfs=1", "vfs= is given twice"),
+            ("mtu=67", "from 68 to 9600"),
+            ("colour=red", "unknown argument \"colour\""),
+            ("vfs=11,vf01=tap:a", "unknown argument \"vf01\""),
+            ("vf0=tap:a", "vf0: VF 0 does not exist, the device has vfs=0"),
+            ("vfs=1,representor=vf[0-1]", "representor=vf[0-1]: VF 1 does not exist"),
+            ("representor=x", "representor=x: expected VFs"),
+            ("uplink=tap:", "an interface name has 1 to 15 characters"),
+            ("uplink=tap:abcdefghijklmnop", "an interface name has 1 to 15 characters"),
+            ("uplink=packet:a/b", "an interface name"),
+            ("uplink=pcap:", "name a capture to read"),
+            ("uplink=vhost:/x", "unknown link"),
+            ("uplink=eth0", "unknown link"),
+        ] {
+            assert!(refusal(text).contains(words), "{text}: {}", refusal(text));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in ".{0,60}") {
+            let _ = DeviceArgs::parse(&text);
+        }
+
+        #[test]
+        fn every_vf_takes_its_own_link(vfs in 1_u16..=MAX_VFS, vf in 0_u16..MAX_VFS) {
+            prop_assume!(vf < vfs);
+            let args = DeviceArgs::parse(&format!("vf{vf}=tap:t,vfs={vfs}")).unwrap();
+            prop_assert_eq!(args.vf_links.len(), usize::from(vfs));
+            for (index, spec) in args.vf_links.iter().enumerate() {
+                prop_assert_eq!(spec.is_some(), index == usize::from(vf));
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The simulated NIC as a DPDK driver: `libpenstock_eswitch.so`, device `net_eswitch0`.
+//!
+//! EAL loads the library with `-d`; [`registration`] announces the driver, [`devargs`] reads what the user asked for,
+//! [`device`] holds the eswitch and its ports, [`port`] and the modules beside it answer DPDK's calls.
+//!
+//! No thread belongs to the driver. A frame moves when the application polls a port: [`queue`] reads a burst from the
+//! port's [`link`], runs it through the eswitch, writes what the rules forward to the links, and hands the rest to the
+//! application.
+//!
+//! # Panics
+//! Every function that DPDK calls is `extern "C"`: a panic in it ends the process with its message instead of
+//! unwinding into C. A half-updated eswitch must not go on carrying frames.
+
+#![cfg(target_os = "linux")]
+
+mod batch;
+mod counters;
+mod devargs;
+mod device;
+mod link;
+mod log;
+mod mbuf;
+mod port;
+mod queue;
+mod registration;

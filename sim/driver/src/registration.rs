@@ -1,0 +1,252 @@
+//! Announces the driver to EAL, and creates and removes its ports.
+
+use std::cell::UnsafeCell;
+use std::ffi::{CStr, CString, c_int, c_void};
+use std::mem::zeroed;
+use std::ptr;
+use std::sync::Arc;
+
+use dpdk_sys::{
+    RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE, RTE_ETH_DEV_REPRESENTOR, RTE_MAX_ETHPORTS, RTE_PROC_PRIMARY,
+    rte_device, rte_eal_process_type, rte_eth_dev, rte_eth_dev_close, rte_eth_dev_create,
+    rte_eth_dev_stop, rte_eth_find_next_of, rte_eth_switch_domain_alloc,
+    rte_eth_switch_domain_free, rte_ether_addr, rte_vdev_device, rte_vdev_driver,
+    rte_vdev_register,
+};
+use packet::Mac;
+
+use crate::devargs::DeviceArgs;
+use crate::device::{Device, PortIndex};
+use crate::log;
+use crate::port::{OPERATIONS, PortPrivate};
+use crate::queue::{receive_burst, send_burst};
+
+/// The driver's name: devices are called `net_eswitch0`, `net_eswitch1`, ...
+const NAME: &CStr = c"net_eswitch";
+
+/// Runs before `main`, or when EAL loads the library.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static REGISTER: extern "C" fn() = register;
+
+/// What `dpdk-pmdinfo.py` looks for.
+#[used]
+static PMD_INFO: &[u8] = b"PMD_INFO_STRING= {\"name\" : \"net_eswitch\", \"params\" : \
+\"vfs=<int> representor=vf[<list>] uplink=<link> vf<int>=<link> mtu=<int>\", \"pci_ids\" : []}\0";
+
+/// The driver as EAL knows it; it links it into its own list.
+struct Driver(UnsafeCell<rte_vdev_driver>);
+
+// SAFETY: EAL alone changes it, from the threads that it allows to probe.
+unsafe impl Sync for Driver {}
+
+static DRIVER: Driver = {
+    // SAFETY: the structure consists of pointers, optional functions and numbers: all zero is a value of it.
+    let mut driver: rte_vdev_driver = unsafe { zeroed() };
+    driver.driver.name = NAME.as_ptr();
+    driver.probe = Some(probe);
+    driver.remove = Some(remove);
+    Driver(UnsafeCell::new(driver))
+};
+
+extern "C" fn register() {
+    log::register();
+    // SAFETY: the driver is static, and the library is not unloaded while EAL lives.
+    unsafe { rte_vdev_register(DRIVER.0.get()) };
+}
+
+/// A switch domain of DPDK: ports within one can forward to each other.
+pub struct SwitchDomain(u16);
+
+impl SwitchDomain {
+    fn allocate() -> Option<Self> {
+        let mut id = 0;
+        // SAFETY: DPDK writes one number.
+        (unsafe { rte_eth_switch_domain_alloc(&raw mut id) } == 0).then_some(Self(id))
+    }
+
+    /// DPDK's number of it.
+    pub const fn id(&self) -> u16 {
+        self.0
+    }
+}
+
+impl Drop for SwitchDomain {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated and is freed once.
+        unsafe { rte_eth_switch_domain_free(self.0) };
+    }
+}
+
+/// A device and what DPDK knows it by.
+pub struct Card {
+    /// The name of the device, as in `--vdev`.
+    pub name: CString,
+    /// Its switch domain.
+    pub domain: SwitchDomain,
+    /// The card itself.
+    pub device: Arc<Device>,
+}
+
+/// What a port is made of, on its way through `rte_eth_dev_create`.
+struct NewPort<'a> {
+    card: &'a Arc<Card>,
+    index: PortIndex,
+    /// The VF of a representor, and the uplink's port number.
+    representor: Option<(u16, u16)>,
+    /// The number that DPDK gave the port.
+    port_id: u16,
+}
+
+unsafe extern "C" fn probe(vdev: *mut rte_vdev_device) -> c_int {
+    // SAFETY: EAL passes a device of its own, whose name and arguments are C strings.
+    let (device, name, arguments) = unsafe {
+        let device = &raw mut (*vdev).device;
+        let devargs = (*device).devargs;
+        let arguments =
+            if devargs.is_null() { ptr::null() } else { (*devargs).__bindgen_anon_1.args };
+        let arguments = if arguments.is_null() { c"" } else { CStr::from_ptr(arguments) };
+        (device, CStr::from_ptr((*device).name).to_owned(), arguments)
+    };
+    match create(device, &name, arguments) {
+        Ok(()) => 0,
+        Err((errno, problem)) => {
+            log::error(&format_args!("{}: {problem}", name.to_string_lossy()));
+            // What exists by now goes with the device.
+            close_ports(device);
+            -errno
+        }
+    }
+}
+
+fn create(device: *mut rte_device, name: &CStr, arguments: &CStr) -> Result<(), (c_int, String)> {
+    // SAFETY: asks EAL for a number.
+    if unsafe { rte_eal_process_type() } != RTE_PROC_PRIMARY {
+        return Err((libc::ENOTSUP, "only a primary process can have this device".to_owned()));
+    }
+    let arguments =
+        arguments.to_str().map_err(|_| (libc::EINVAL, "the arguments are not UTF-8".to_owned()))?;
+    let args = DeviceArgs::parse(arguments).map_err(|e| (libc::EINVAL, e.to_string()))?;
+    let opened = Device::open(&args)
+        .map_err(|(port, problem)| (libc::ENODEV, format!("{port}: {problem}")))?;
+    let domain = SwitchDomain::allocate()
+        .ok_or_else(|| (libc::ENOSPC, "DPDK has no switch domain left".to_owned()))?;
+    let card = Arc::new(Card { name: name.to_owned(), domain, device: Arc::new(opened) });
+
+    let mut uplink =
+        NewPort { card: &card, index: PortIndex::UPLINK, representor: None, port_id: 0 };
+    create_port(device, name, &mut uplink)?;
+    for &vf in &args.representors {
+        let mut port = NewPort {
+            card: &card,
+            index: PortIndex::vf(vf),
+            representor: Some((vf, uplink.port_id)),
+            port_id: 0,
+        };
+        let name = format!("{}_representor_vf{vf}", name.to_string_lossy());
+        let name = CString::new(name).map_err(|e| (libc::EINVAL, e.to_string()))?;
+        create_port(device, &name, &mut port)?;
+    }
+    log::notice(&format_args!(
+        "{}: {} VFs, {} of them with a representor",
+        name.to_string_lossy(),
+        card.device.vfs(),
+        args.representors.len()
+    ));
+    Ok(())
+}
+
+fn create_port(
+    device: *mut rte_device,
+    name: &CStr,
+    port: &mut NewPort<'_>,
+) -> Result<(), (c_int, String)> {
+    // SAFETY: the device is EAL's; `initialise` gets the `NewPort` and the private memory it expects.
+    let result = unsafe {
+        rte_eth_dev_create(
+            device,
+            name.as_ptr(),
+            size_of::<PortPrivate>(),
+            None,
+            ptr::null_mut(),
+            Some(initialise),
+            (&raw mut *port).cast(),
+        )
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    let what = format!(
+        "DPDK has no room for the port {} (this build allows {RTE_MAX_ETHPORTS} in a process)",
+        name.to_string_lossy()
+    );
+    Err((-result, what))
+}
+
+unsafe extern "C" fn initialise(dev: *mut rte_eth_dev, parameters: *mut c_void) -> c_int {
+    // SAFETY: DPDK passes a new port with private memory as large as `PortPrivate`, aligned to a cache line, and what
+    // `create_port` gave it.
+    unsafe {
+        let new = &mut *parameters.cast::<NewPort<'_>>();
+        let dev = &mut *dev;
+        let data = &mut *dev.data;
+        let mac = random_mac();
+        if let Some(port) = new.card.device.port(new.index) {
+            port.software.set_mac(mac);
+        }
+        let private = data.dev_private.cast::<PortPrivate>();
+        private.write(PortPrivate {
+            mac: rte_ether_addr { addr_bytes: mac.0 },
+            card: Arc::clone(new.card),
+            index: new.index,
+        });
+        data.mac_addrs = &raw mut (*private).mac;
+        data.numa_node = (*dev.device).numa_node;
+        // The operations take the device's own lock.
+        data.dev_flags |= RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE;
+        if let Some((vf, uplink)) = new.representor {
+            data.dev_flags |= RTE_ETH_DEV_REPRESENTOR;
+            data.representor_id = vf;
+            data.backer_port_id = uplink;
+        }
+        dev.dev_ops = &raw const OPERATIONS;
+        dev.rx_pkt_burst = Some(receive_burst);
+        dev.tx_pkt_burst = Some(send_burst);
+        new.port_id = data.port_id;
+    }
+    0
+}
+
+/// A random locally administered address: several devices, in several processes, meet on one underlay.
+fn random_mac() -> Mac {
+    let mut octets = [0_u8; 6];
+    // SAFETY: the kernel fills at most the bytes of the array. It cannot fail for so few; if it did, all ports had one
+    // address until the application sets it.
+    unsafe { libc::getrandom(octets.as_mut_ptr().cast(), octets.len(), 0) };
+    octets[0] = (octets[0] & 0xfc) | 0x02;
+    Mac(octets)
+}
+
+unsafe extern "C" fn remove(vdev: *mut rte_vdev_device) -> c_int {
+    // SAFETY: EAL passes a device of its own.
+    close_ports(unsafe { &raw mut (*vdev).device });
+    0
+}
+
+/// Stops and closes all ports of a device; with the last one the links go.
+fn close_ports(device: *mut rte_device) {
+    let mut next = 0;
+    loop {
+        // SAFETY: the device is EAL's.
+        let port = unsafe { rte_eth_find_next_of(next, device) };
+        if u32::from(port) >= RTE_MAX_ETHPORTS {
+            return;
+        }
+        // SAFETY: the port exists; stopping a stopped one does nothing.
+        let closed = unsafe { rte_eth_dev_stop(port).max(rte_eth_dev_close(port)) };
+        if closed != 0 {
+            log::error(&format_args!("port {port} cannot be closed"));
+        }
+        next = port + 1;
+    }
+}
