@@ -13,6 +13,7 @@ use dpdk_sys::{
 };
 
 use crate::field::{Field, IntegrityBits, Ipv6Extensions, U24};
+use crate::item::{FieldMatch, Match};
 
 /// What is known of a field besides its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub trait Header: Copy + Default + PartialEq + Eq + Debug + Send + Sync + 'stati
     const SIZE: usize;
     /// The alignment of the C structure in bytes.
     const ALIGN: usize;
-    /// The fields, in the order of [`Header::bits`].
+    /// The fields, in the order in which they are visited.
     const FIELDS: &'static [FieldInfo];
     /// The mask that applies where none is given (`rte_flow_item_*_mask`).
     const DEFAULT_MASK: Self;
@@ -40,8 +41,8 @@ pub trait Header: Copy + Default + PartialEq + Eq + Debug + Send + Sync + 'stati
     fn store(&self, out: &mut [u8]);
     /// Reads the C structure from [`Header::SIZE`] bytes.
     fn load(bytes: &[u8]) -> Self;
-    /// The field at `index` of [`Header::FIELDS`] as a number; 0 beyond the last.
-    fn bits(&self, index: usize) -> u128;
+    /// Calls `visit` with what is asked of every field.
+    fn for_each_field(asked: &Match<Self>, visit: &mut dyn FnMut(FieldMatch));
     /// Whether `actual`, taken from a packet, is what `spec`, `last` and `mask` ask for.
     fn admits(spec: &Self, last: Option<&Self>, mask: &Self, actual: &Self) -> bool;
 }
@@ -98,16 +99,25 @@ macro_rules! header {
                     header!(@load $order, $type, bytes)
                 }),+}
             }
-            fn bits(&self, index: usize) -> u128 {
-                let fields = [$(Field::to_bits(self.$field)),+];
-                fields.get(index).copied().unwrap_or(0)
+            fn for_each_field(asked: &Match<Self>, visit: &mut dyn FnMut(FieldMatch)) {
+                let mask = asked.effective_mask();
+                let mut fields = Self::FIELDS.iter().enumerate();
+                $(if let Some((index, info)) = fields.next() {
+                    visit(FieldMatch::new(
+                        index,
+                        info,
+                        asked.spec.map(|spec| Field::to_bits(spec.$field)),
+                        asked.last.map(|last| Field::to_bits(last.$field)),
+                        Field::to_bits(mask.$field),
+                    ));
+                })+
             }
             fn admits(spec: &Self, last: Option<&Self>, mask: &Self, actual: &Self) -> bool {
                 $(Field::admits(spec.$field, last.map(|l| l.$field), mask.$field, actual.$field))&&+
             }
         }
 
-        impl crate::item::Match<$header> {
+        impl Match<$header> {
             $(
                 $(#[$field_doc])*
                 ///

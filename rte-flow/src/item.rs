@@ -66,8 +66,8 @@ pub struct FieldMatch {
     pub index: usize,
     /// Name and width.
     pub info: &'static FieldInfo,
-    /// The wanted value; 0 without a spec.
-    pub spec: u128,
+    /// The wanted value, where there is a spec.
+    pub spec: Option<u128>,
     /// The upper bound, where a range is asked for: given, not 0 and different from the spec, all under the mask.
     pub last: Option<u128>,
     /// The mask in force.
@@ -75,24 +75,22 @@ pub struct FieldMatch {
 }
 
 impl FieldMatch {
+    pub(crate) fn new(
+        index: usize,
+        info: &'static FieldInfo,
+        spec: Option<u128>,
+        last: Option<u128>,
+        mask: u128,
+    ) -> Self {
+        let is_range = |last: &u128| last & mask != 0 && last & mask != spec.unwrap_or(0) & mask;
+        Self { index, info, spec, last: last.filter(is_range), mask }
+    }
+
     /// Whether every bit of the field counts.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.mask.count_ones() == self.info.bits
     }
-}
-
-fn fields_of<H: Header>(asked: &Match<H>) -> impl Iterator<Item = FieldMatch> {
-    let mask = asked.effective_mask();
-    H::FIELDS.iter().enumerate().map(move |(index, info)| {
-        let mask = mask.bits(index);
-        let spec = asked.spec.map_or(0, |spec| spec.bits(index));
-        let last = asked
-            .last
-            .map(|last| last.bits(index))
-            .filter(|last| last & mask != 0 && last & mask != spec & mask);
-        FieldMatch { index, info, spec, last, mask }
-    })
 }
 
 macro_rules! items {
@@ -169,7 +167,7 @@ macro_rules! items {
             pub fn for_each_field(&self, visit: &mut dyn FnMut(FieldMatch)) {
                 match self {
                     Self::Void => {}
-                    $(Self::$kind(asked) => fields_of(asked).for_each(visit),)+
+                    $(Self::$kind(asked) => <$header>::for_each_field(asked, visit),)+
                 }
             }
 

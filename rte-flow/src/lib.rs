@@ -13,7 +13,9 @@ mod error;
 mod field;
 mod header;
 mod item;
+mod legality;
 mod modify;
+mod profile;
 #[cfg(test)]
 mod round_trip_tests;
 mod rule;
@@ -36,7 +38,12 @@ pub use header::{
     PortId, Tag, Tcp, Udp, Vlan, Vxlan,
 };
 pub use item::{FieldMatch, Item, ItemKind, Match};
+pub use legality::{Api, Context, check};
 pub use modify::{FieldId, FieldRef, ModifyField, ModifyOperation, ModifySource};
+pub use profile::{
+    Duplicates, Encap, Fates, Interface, Limits, Profile, ProfileError, SpecOutsideMask, Steering,
+    Timing, TransferPorts,
+};
 pub use rule::Rule;
 pub use template::{
     ActionsTemplate, EncodedActionsTemplate, EncodedPatternTemplate, PatternTemplate,

@@ -191,7 +191,7 @@ pub struct FieldRef {
     pub field: FieldId,
     /// Which of nested headers (0 and 1: the outermost); of a TAG, which register.
     pub level: u32,
-    /// How many of the lowest bits to skip.
+    /// How many bits to skip: of a packet's field from its first (highest), of metadata from its lowest.
     pub offset: u32,
 }
 
@@ -200,6 +200,20 @@ impl FieldRef {
     #[must_use]
     pub const fn outermost(field: FieldId) -> Self {
         Self { field, level: 0, offset: 0 }
+    }
+
+    /// `width` bits of the field from the offset on, as a mask over the whole field; those beyond it are cut off.
+    #[must_use]
+    pub fn bits(&self, width: u32) -> u128 {
+        let ones = |count: u32| 1_u128.checked_shl(count).map_or(u128::MAX, |bit| bit - 1);
+        let all = ones(self.field.bits());
+        let width = width.min(self.field.bits().saturating_sub(self.offset));
+        let skip = if self.field.is_host_order() {
+            self.offset
+        } else {
+            self.field.bits().saturating_sub(self.offset).saturating_sub(width)
+        };
+        ones(width).checked_shl(skip).unwrap_or(0) & all
     }
 }
 
@@ -277,9 +291,7 @@ impl ModifyField {
     /// The bits of the destination field that change.
     #[must_use]
     pub fn changed_bits(&self) -> u128 {
-        let ones = |count: u32| 1_u128.checked_shl(count).map_or(u128::MAX, |bit| bit - 1);
-        ones(self.width).checked_shl(self.destination.offset).unwrap_or(0)
-            & ones(self.destination.field.bits())
+        self.destination.bits(self.width)
     }
 }
 
@@ -304,6 +316,10 @@ mod tests {
         assert_eq!(modify.number(), Some(0x4200));
         let too_wide = ModifyField { width: 4000, ..modify };
         assert_eq!(too_wide.changed_bits(), 0xffff_ff00);
+        let network = FieldRef { field: FieldId::Ipv4Dst, level: 0, offset: 8 };
+        assert_eq!(network.bits(8), 0x00ff_0000);
+        assert_eq!(network.bits(99), 0x00ff_ffff);
+        assert_eq!(FieldRef { offset: 99, ..network }.bits(8), 0);
         assert_eq!(ModifyField::set(FieldId::Ipv6Dst, 1).changed_bits(), u128::MAX);
     }
 }

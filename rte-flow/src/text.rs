@@ -56,7 +56,7 @@ fn write_field(f: &mut fmt::Formatter<'_>, kind: ItemKind, field: &FieldMatch) -
         };
         // The port of REPRESENTED_PORT is the one word that differs between items of the same structure.
         let word = if kind == ItemKind::RepresentedPort { "ethdev_port_id" } else { word };
-        let spec = part(field.spec);
+        let spec = part(field.spec.unwrap_or(0));
         if mask == ones && field.last.is_none() {
             write!(f, " {word} is {}", show(spec))?;
         } else {

@@ -81,7 +81,7 @@ fn apt_options(work: &Path) -> Result<Vec<String>> {
     for directory in [&sources, &lists.join("partial"), &archives.join("partial")] {
         fs::create_dir_all(directory).into_diagnostic()?;
     }
-    write_sources(&sources)?;
+    write_sources(&sources, work)?;
     Ok([
         ("Dir::Etc::sourcelist", PathBuf::from("/dev/null")),
         ("Dir::Etc::sourceparts", sources),
@@ -97,9 +97,9 @@ fn apt_options(work: &Path) -> Result<Vec<String>> {
 }
 
 /// Writes source-package entries for every configured entry that offers DPDK.
-fn write_sources(into: &Path) -> Result<()> {
+fn write_sources(into: &Path, scratch: &Path) -> Result<()> {
+    let offers = offers(scratch)?;
     // A line: "libdpdk-dev | VERSION | URI SUITE/COMPONENT ARCHITECTURE Packages".
-    let offers = output("apt-cache", &["madison", PACKAGE])?;
     let uris: Vec<&str> = offers
         .lines()
         .filter_map(|line| line.split('|').nth(2)?.split_whitespace().next())
@@ -123,9 +123,28 @@ fn write_sources(into: &Path) -> Result<()> {
         }
     }
     if written == 0 {
-        bail!("no package source offers {PACKAGE}; run `apt-get update` and try again");
+        bail!("no configured package source offers {PACKAGE}; add Debian's main to /etc/apt");
     }
     Ok(())
+}
+
+/// What `apt-cache madison` says about the package. An image often comes without package lists; then they are read
+/// into `scratch`, and an entry that has none does no harm.
+fn offers(scratch: &Path) -> Result<String> {
+    let offers = output("apt-cache", &["madison", PACKAGE])?;
+    if !offers.is_empty() {
+        return Ok(offers);
+    }
+    let lists = scratch.join("all-lists");
+    fs::create_dir_all(lists.join("partial")).into_diagnostic()?;
+    let option = format!("Dir::State::lists={}", lists.display());
+    let mut update = Command::new("apt-get");
+    process::succeeds(
+        update
+            .args(["--option", &option, "--option", "APT::Sandbox::User=root"])
+            .args(["--quiet=2", "update"]),
+    )?;
+    output("apt-cache", &["--option", &option, "madison", PACKAGE])
 }
 
 /// Whether an entry names one of the addresses.

@@ -1,0 +1,290 @@
+//! What each profile accepts, case by case.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::*;
+use crate::action::{RawEncap, SetTag};
+use crate::attribute::Attributes;
+use crate::error::Cause;
+use crate::header::{Eth, EthdevPort, Ipv4, Ipv6, Meta, Tcp, Vxlan};
+use crate::item::Match;
+use crate::modify::FieldRef;
+
+const SWS: &str = "bluefield3-sws-22.11";
+const HWS: &str = "bluefield3-hws-22.11";
+
+fn connection() -> Rule {
+    Rule {
+        attributes: Attributes { group: 3, priority: 0, domain: Domain::Transfer },
+        pattern: vec![
+            Item::RepresentedPort(Match::<EthdevPort>::default().port_id(1_u16)),
+            Item::Eth(Match::<Eth>::default().src([2, 0, 0, 0, 0, 1]).has_vlan(false)),
+            Item::Ipv4(
+                Match::<Ipv4>::default()
+                    .src(Ipv4Addr::new(10, 0, 0, 1))
+                    .dst(Ipv4Addr::new(10, 0, 0, 2)),
+            ),
+            Item::Tcp(Match::<Tcp>::default().src(40_000_u16).dst(443_u16)),
+        ],
+        actions: vec![Action::Count(0), Action::RepresentedPort(0)],
+    }
+}
+
+fn on(profile: &str, rule: &Rule) -> Result<(), FlowError> {
+    let profile = Profile::named(profile).expect("a built-in profile");
+    let api = if profile.interface.synchronous { Api::Synchronous } else { Api::Template };
+    check(rule, &profile, Context { api, is_proxy: true })
+}
+
+/// The rule with one thing changed, on a profile.
+fn with(profile: &str, change: impl FnOnce(&mut Rule)) -> Result<(), FlowError> {
+    let mut rule = connection();
+    change(&mut rule);
+    on(profile, &rule)
+}
+
+#[track_caller]
+fn refused(result: Result<(), FlowError>, kind: ErrorKind, errno: i32, cause: Cause) {
+    let error = result.expect_err("refused");
+    assert_eq!((error.kind, error.errno, error.cause), (kind, errno, cause), "{error}");
+    assert!(error.message.contains(';'), "says what to do: {error}");
+}
+
+#[test]
+fn a_connection_is_accepted_everywhere() {
+    for profile in ["unlimited", SWS, HWS] {
+        assert_eq!(on(profile, &connection()), Ok(()), "{profile}");
+    }
+}
+
+#[test]
+fn each_steering_mode_has_its_interface() {
+    let rule = connection();
+    let on = |name, api| {
+        let profile = Profile::named(name).expect("a built-in profile");
+        check(&rule, &profile, Context { api, is_proxy: true })
+    };
+    refused(on(SWS, Api::Template), ErrorKind::Unspecified, ENOTSUP, Cause::None);
+    refused(on(HWS, Api::Synchronous), ErrorKind::Unspecified, ENOTSUP, Cause::None);
+    let hws = Profile::named(HWS).expect("a built-in profile");
+    let elsewhere = Context { api: Api::Template, is_proxy: false };
+    refused(check(&rule, &hws, elsewhere), ErrorKind::Transfer, EINVAL, Cause::Attributes);
+}
+
+#[test]
+fn lengths_are_matched_by_the_unlimited_profile_alone() {
+    let bounded = |rule: &mut Rule| {
+        let range = Match {
+            spec: Some(Ipv4::default()),
+            last: Some(Ipv4 { total_length: 1450, ..Ipv4::default() }),
+            mask: Some(Ipv4 { total_length: 0xffff, ..Ipv4::default() }),
+        };
+        rule.pattern[2] = Item::Ipv4(range);
+    };
+    assert_eq!(with("unlimited", bounded), Ok(()));
+    refused(with(SWS, bounded), ErrorKind::ItemMask, ENOTSUP, Cause::Item(2));
+    let ttl_range = |rule: &mut Rule| {
+        rule.pattern[2] = Item::Ipv4(Match {
+            spec: Some(Ipv4 { ttl: 2, ..Ipv4::default() }),
+            last: Some(Ipv4 { ttl: 255, ..Ipv4::default() }),
+            mask: Some(Ipv4 { ttl: 255, ..Ipv4::default() }),
+        });
+    };
+    refused(with(SWS, ttl_range), ErrorKind::ItemLast, ENOTSUP, Cause::Item(2));
+}
+
+#[test]
+fn priorities_groups_and_roots() {
+    let root = |rule: &mut Rule, domain, priority| {
+        rule.attributes = Attributes { group: 0, priority, domain };
+        rule.pattern.remove(0);
+        rule.actions = vec![Action::Drop];
+    };
+    assert_eq!(with(SWS, |rule| root(rule, Domain::Ingress, 7)), Ok(()));
+    refused(
+        with(SWS, |rule| root(rule, Domain::Ingress, 8)),
+        ErrorKind::Priority,
+        ENOTSUP,
+        Cause::Attributes,
+    );
+    // The driver keeps the eswitch's root: group 0 is as good as any.
+    assert_eq!(with(SWS, |rule| root(rule, Domain::Transfer, 21_843)), Ok(()));
+    refused(
+        with(SWS, |rule| rule.attributes.priority = 21_844),
+        ErrorKind::Priority,
+        ENOTSUP,
+        Cause::Attributes,
+    );
+    refused(
+        with(SWS, |rule| rule.attributes.group = 65_535),
+        ErrorKind::Group,
+        EINVAL,
+        Cause::Attributes,
+    );
+    refused(
+        with(SWS, |rule| rule.actions = vec![Action::Jump(3)]),
+        ErrorKind::ActionConf,
+        EINVAL,
+        Cause::Action(0),
+    );
+    let back = |rule: &mut Rule| {
+        root(rule, Domain::Ingress, 0);
+        rule.attributes.group = 4;
+        rule.actions = vec![Action::Jump(0)];
+    };
+    refused(with(SWS, back), ErrorKind::ActionConf, EINVAL, Cause::Action(0));
+    assert_eq!(with("unlimited", back), Ok(()));
+    let modify = |rule: &mut Rule| {
+        root(rule, Domain::Ingress, 0);
+        rule.actions =
+            vec![Action::ModifyField(ModifyField::set(FieldId::Ipv4Ttl, 3)), Action::Drop];
+    };
+    refused(with(SWS, modify), ErrorKind::Action, ENOTSUP, Cause::Action(0));
+}
+
+#[test]
+fn fates_order_and_number_of_actions() {
+    refused(
+        with(SWS, |rule| rule.actions.push(Action::Drop)),
+        ErrorKind::Action,
+        EINVAL,
+        Cause::Action(2),
+    );
+    refused(
+        with(SWS, |rule| rule.actions.truncate(1)),
+        ErrorKind::ActionNumber,
+        EINVAL,
+        Cause::None,
+    );
+    assert_eq!(with("unlimited", |rule| rule.actions.truncate(1)), Ok(()));
+    refused(
+        with(SWS, |rule| rule.actions.insert(0, Action::Count(1))),
+        ErrorKind::Action,
+        EINVAL,
+        Cause::Action(1),
+    );
+    let encap = Action::RawEncap(RawEncap { data: vec![0; 50], preserve: None });
+    let set = Action::ModifyField(ModifyField::set(FieldId::MacDst, 1));
+    let actions = |first: &Action, second: &Action| {
+        vec![first.clone(), second.clone(), Action::RepresentedPort(0)]
+    };
+    assert_eq!(with(SWS, |rule| rule.actions = actions(&set, &encap)), Ok(()));
+    refused(
+        with(SWS, |rule| rule.actions = actions(&encap, &set)),
+        ErrorKind::Action,
+        EINVAL,
+        Cause::Action(1),
+    );
+    refused(with(HWS, |rule| rule.actions.reverse()), ErrorKind::Action, EINVAL, Cause::Action(1));
+    refused(
+        with(HWS, |rule| rule.actions.insert(0, Action::DecTtl)),
+        ErrorKind::Action,
+        ENOTSUP,
+        Cause::Action(0),
+    );
+}
+
+#[test]
+fn modifications_fit_the_card() {
+    let modify =
+        |modify: ModifyField| with(SWS, |rule| rule.actions.insert(0, Action::ModifyField(modify)));
+    assert_eq!(modify(ModifyField::add(FieldId::Ipv4Ttl, 255)), Ok(()));
+    let cause = Cause::Action(0);
+    refused(modify(ModifyField::set(FieldId::VxlanVni, 7)), ErrorKind::ActionConf, ENOTSUP, cause);
+    let inner = FieldRef { field: FieldId::MacDst, level: 2, offset: 0 };
+    refused(
+        modify(ModifyField::immediate(ModifyOperation::Set, inner, 48, 1)),
+        ErrorKind::ActionConf,
+        ENOTSUP,
+        cause,
+    );
+    let wide = ModifyField { width: 33, ..ModifyField::set(FieldId::Ipv4Dst, 1) };
+    refused(modify(wide), ErrorKind::ActionConf, EINVAL, cause);
+    let sub =
+        ModifyField { operation: ModifyOperation::Sub, ..ModifyField::set(FieldId::Ipv4Ttl, 1) };
+    refused(modify(sub), ErrorKind::ActionConf, ENOTSUP, cause);
+    let many = |rule: &mut Rule| {
+        let set = Action::SetIpv6Dst(Ipv6Addr::LOCALHOST);
+        rule.actions.splice(0..0, vec![set; 9]);
+    };
+    refused(with(SWS, many), ErrorKind::Action, EINVAL, Cause::Action(8));
+    refused(
+        with(SWS, |rule| {
+            rule.actions.insert(0, Action::SetTag(SetTag { data: 1, mask: 1, index: 4 }));
+        }),
+        ErrorKind::ActionConf,
+        EINVAL,
+        cause,
+    );
+}
+
+#[test]
+fn encapsulation_and_decapsulation_fit_the_card() {
+    let raw = |data: Vec<u8>| {
+        let encap = Action::RawEncap(RawEncap { data, preserve: None });
+        with(SWS, |rule| rule.actions.insert(0, encap))
+    };
+    assert_eq!(raw(vec![0; 132]), Ok(()));
+    refused(raw(vec![0; 133]), ErrorKind::ActionConf, EINVAL, Cause::Action(0));
+    let mut header = vec![0; 50];
+    header[12] = 0x08;
+    header[14] = 0x45;
+    header[23] = 17;
+    assert_eq!(raw(header.clone()), Ok(()));
+    header[41] = 1;
+    refused(raw(header), ErrorKind::ActionConf, EINVAL, Cause::Action(0));
+    let decap = |rule: &mut Rule| rule.actions.insert(0, Action::VxlanDecap);
+    refused(with(SWS, decap), ErrorKind::ActionConf, ENOTSUP, Cause::Action(0));
+    let tunnel = |vni: u32| {
+        with(SWS, |rule| {
+            rule.pattern.truncate(1);
+            rule.pattern.extend([
+                Item::Eth(Match::default()),
+                Item::Ipv4(Match::default()),
+                Item::Udp(Match::default()),
+                Item::Vxlan(Match::<Vxlan>::default().vni(crate::field::U24::truncate(vni))),
+            ]);
+            rule.actions.insert(0, Action::VxlanDecap);
+        })
+    };
+    assert_eq!(tunnel(7), Ok(()));
+    refused(tunnel(0), ErrorKind::ItemSpec, ENOTSUP, Cause::Item(4));
+    let egress = |rule: &mut Rule| {
+        rule.attributes.domain = Domain::Egress;
+        rule.pattern.remove(0);
+        rule.actions = vec![Action::VxlanDecap, Action::Drop];
+    };
+    refused(with(SWS, egress), ErrorKind::Action, ENOTSUP, Cause::Action(0));
+}
+
+#[test]
+fn items_fit_the_card_and_each_other() {
+    refused(
+        with(SWS, |rule| {
+            rule.pattern.remove(2);
+        }),
+        ErrorKind::Item,
+        EINVAL,
+        Cause::Item(2),
+    );
+    let partial = Match::masked(EthdevPort { port_id: 1 }, EthdevPort { port_id: 1 });
+    refused(
+        with(SWS, |rule| rule.pattern[0] = Item::RepresentedPort(partial)),
+        ErrorKind::ItemMask,
+        ENOTSUP,
+        Cause::Item(0),
+    );
+    let zero = Match::masked(Meta { data: 1 }, Meta { data: 0 });
+    refused(
+        with(SWS, |rule| rule.pattern[0] = Item::Meta(zero)),
+        ErrorKind::ItemMask,
+        ENOTSUP,
+        Cause::Item(0),
+    );
+    let six = |rule: &mut Rule| {
+        let addresses = Match::<Ipv6>::default().src(1_u128).dst(2_u128).protocol(6_u8);
+        rule.pattern[2] = Item::Ipv6(addresses);
+    };
+    assert_eq!(with(SWS, six), Ok(()));
+    refused(with(HWS, six), ErrorKind::ItemNumber, ENOTSUP, Cause::None);
+}
