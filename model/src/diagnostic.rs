@@ -31,9 +31,9 @@ impl Diagnostic {
     /// Several lines: the error, the line of the source with a mark below the place, the hint.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = self.headline();
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
+        let mut lines = vec![self.headline()];
         if let Some(excerpt) = &self.excerpt {
             // The mark's line repeats tabs, so that it stands below its place however wide they are.
             let before: String = excerpt
@@ -41,12 +41,12 @@ impl Diagnostic {
                 .take(self.column.saturating_sub(1) as usize)
                 .map(|c| if c == '\t' { '\t' } else { ' ' })
                 .collect();
-            text += &format!("\n{margin} |\n{number} | {excerpt}\n{margin} | {before}^");
+            lines.push(format!("{margin} |"));
+            lines.push(format!("{number} | {excerpt}"));
+            lines.push(format!("{margin} | {before}^"));
         }
-        if let Some(hint) = &self.hint {
-            text += &format!("\n{margin} = hint: {hint}");
-        }
-        text
+        lines.extend(self.hint.as_ref().map(|hint| format!("{margin} = hint: {hint}")));
+        lines.join("\n")
     }
 
     fn headline(&self) -> String {

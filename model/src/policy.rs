@@ -39,8 +39,10 @@ pub struct FlowProperties {
 pub struct Group {
     /// Its name.
     pub name: String,
-    ingress: AllowList,
-    egress: AllowList,
+    /// Without a list in intent, an empty one: nothing may come in.
+    ingress: RuleIndex,
+    /// Without a list in intent, `None`: everything may go out.
+    egress: Option<RuleIndex>,
 }
 
 impl Group {
@@ -50,23 +52,23 @@ impl Group {
         ingress: Option<Vec<Rule>>,
         egress: Option<Vec<Rule>>,
     ) -> Self {
-        // No ingress list: nothing in. No egress list: all out.
-        let ingress = AllowList::Rules(RuleIndex::compile(ingress.unwrap_or_default()));
-        let egress =
-            egress.map_or(AllowList::All, |rules| AllowList::Rules(RuleIndex::compile(rules)));
-        Self { name, ingress, egress }
+        Self {
+            name,
+            ingress: RuleIndex::compile(ingress.unwrap_or_default()),
+            egress: egress.map(RuleIndex::compile),
+        }
     }
 
     /// Whether the group allows a new flow towards its member.
     #[must_use]
     pub fn allows_ingress(&self, flow: &FlowProperties) -> bool {
-        self.ingress.allows(flow)
+        self.ingress.first_match(flow).is_some()
     }
 
     /// Whether the group allows its member to start a flow.
     #[must_use]
     pub fn allows_egress(&self, flow: &FlowProperties) -> bool {
-        self.egress.allows(flow)
+        self.egress.as_ref().is_none_or(|rules| rules.first_match(flow).is_some())
     }
 
     /// Position, in intent's `ingress` list, of the first rule that allows the flow.
@@ -79,7 +81,7 @@ impl Group {
     /// no such list and allows everything.
     #[must_use]
     pub fn explain_egress(&self, flow: &FlowProperties) -> Option<usize> {
-        self.egress.first_match(flow)
+        self.egress.as_ref()?.first_match(flow)
     }
 
     /// Whether the group was compiled from exactly these lists.
@@ -88,19 +90,22 @@ impl Group {
         ingress: Option<&[Rule]>,
         egress: Option<&[Rule]>,
     ) -> bool {
-        self.ingress.rules() == Some(ingress.unwrap_or_default()) && self.egress.rules() == egress
+        self.ingress.rules == ingress.unwrap_or_default()
+            && self.egress.as_ref().map(|index| &index.rules[..]) == egress
     }
 
     /// Whether both groups have the same name and the same rules, in any order.
     pub(crate) fn has_same_effect(&self, other: &Self) -> bool {
-        let same = |a: &AllowList, b: &AllowList| match (a.rules(), b.rules()) {
-            (Some(a), Some(b)) => a == b || canonical(a) == canonical(b),
-            (None, None) => true,
-            _ => false,
+        let same = |a: &RuleIndex, b: &RuleIndex| {
+            a.rules == b.rules || canonical(&a.rules) == canonical(&b.rules)
         };
         self.name == other.name
             && same(&self.ingress, &other.ingress)
-            && same(&self.egress, &other.egress)
+            && match (&self.egress, &other.egress) {
+                (Some(a), Some(b)) => same(a, b),
+                (None, None) => true,
+                _ => false,
+            }
     }
 }
 
@@ -109,38 +114,6 @@ fn canonical(rules: &[Rule]) -> Vec<&Rule> {
     rules.sort();
     rules.dedup();
     rules
-}
-
-/// One direction's allow-list.
-#[derive(Debug)]
-enum AllowList {
-    /// No list was given for egress: everything may pass.
-    All,
-    /// What a rule names may pass.
-    Rules(RuleIndex),
-}
-
-impl AllowList {
-    fn allows(&self, flow: &FlowProperties) -> bool {
-        match self {
-            Self::All => true,
-            Self::Rules(index) => index.first_match(flow).is_some(),
-        }
-    }
-
-    fn first_match(&self, flow: &FlowProperties) -> Option<usize> {
-        match self {
-            Self::All => None,
-            Self::Rules(index) => index.first_match(flow),
-        }
-    }
-
-    fn rules(&self) -> Option<&[Rule]> {
-        match self {
-            Self::All => None,
-            Self::Rules(index) => Some(&index.rules),
-        }
-    }
 }
 
 /// A rule with all names resolved.
@@ -311,12 +284,11 @@ impl<T: Copy + Eq + std::hash::Hash> Distinct<T> {
         let mut distinct = Self { items: Vec::new(), rules: Vec::new() };
         for (item, rule) in named.zip(0..) {
             let index = *known.entry(item).or_insert(distinct.items.len());
-            match distinct.rules.get_mut(index) {
-                Some(rules) => rules.push(rule),
-                None => {
-                    distinct.items.push(item);
-                    distinct.rules.push(vec![rule]);
-                }
+            if let Some(rules) = distinct.rules.get_mut(index) {
+                rules.push(rule);
+            } else {
+                distinct.items.push(item);
+                distinct.rules.push(vec![rule]);
             }
         }
         distinct

@@ -18,9 +18,17 @@ pub(crate) fn allocate<'n>(
     given: impl IntoIterator<Item = Vni>,
     names: impl IntoIterator<Item = &'n str>,
 ) -> Option<Vec<Vni>> {
+    allocate_up_to(Vni::MAX, given, names)
+}
+
+fn allocate_up_to<'n>(
+    largest: Vni,
+    given: impl IntoIterator<Item = Vni>,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Option<Vec<Vni>> {
     let mut taken: HashSet<Vni> = given.into_iter().collect();
+    let all = u64::from(largest.get());
     let mut allocate_one = |name: &str| {
-        let all = u64::from(Vni::MAX.get());
         let start = hash(name) % all;
         let free = (start..all)
             .chain(0..start)
@@ -67,8 +75,12 @@ mod tests {
 
     #[test]
     fn when_none_is_left_there_is_none() {
-        assert_eq!(allocate((1..=16_777_215).map(vni), ["blue"]), None);
-        assert_eq!(allocate((2..=16_777_215).map(vni), ["blue"]), Some(vec![vni(1)]));
+        let three = || allocate_up_to(vni(3), [vni(2)], ["blue", "red"]);
+        let mut vnis = three().expect("room for two");
+        assert_eq!(three(), Some(vnis.clone()));
+        vnis.sort_unstable();
+        assert_eq!(vnis, [vni(1), vni(3)]);
+        assert_eq!(allocate_up_to(vni(3), [vni(2)], ["blue", "green", "red"]), None);
     }
 
     proptest! {

@@ -7,14 +7,14 @@ use hashbrown::HashMap;
 use packet::Vni;
 
 use super::Source;
-use super::draft::{Draft, Drafts, Field, SecurityGroupDraft};
+use super::draft::{Draft, Drafts, SecurityGroupDraft};
 use super::name::Name;
 use super::object::{
     InterfaceSpec, NodeSpec, Peer, RouteTableSpec, SecurityGroupSpec, Spec, SubnetSpec, Via,
     VpcSpec,
 };
 use super::reader::did_you_mean;
-use super::report::{Position, Report};
+use super::report::{At, Position, Report};
 use crate::vni;
 
 /// What the checks found out about each VPC, in the order of the drafts.
@@ -147,10 +147,10 @@ impl<'c> Checker<'c> {
     fn follow_field<S: Spec, T: Spec>(
         &mut self,
         from: &Name,
-        to: &Field<Name>,
+        to: Option<&At<Name>>,
         index: &Index<'_>,
     ) -> Option<usize> {
-        let to = to.as_ref()?;
+        let to = to?;
         self.follow::<S, T>(from, &to.value, to.at, index)
     }
 
@@ -179,7 +179,7 @@ impl<'c> Checker<'c> {
             .route_tables
             .iter()
             .map(|table| {
-                let vpc = &table.spec.as_ref()?.vpc;
+                let vpc = table.spec.as_ref()?.vpc.as_ref();
                 self.follow_field::<RouteTableSpec, VpcSpec>(&table.name.value, vpc, &names.vpcs)
             })
             .collect();
@@ -187,7 +187,7 @@ impl<'c> Checker<'c> {
             .security_groups
             .iter()
             .map(|group| {
-                let vpc = &group.spec.as_ref()?.vpc;
+                let vpc = group.spec.as_ref()?.vpc.as_ref();
                 self.follow_field::<SecurityGroupSpec, VpcSpec>(&group.name.value, vpc, &names.vpcs)
             })
             .collect();
@@ -197,7 +197,8 @@ impl<'c> Checker<'c> {
             .map(|subnet| {
                 let name = &subnet.name.value;
                 let spec = subnet.spec.as_ref()?;
-                let vpc = self.follow_field::<SubnetSpec, VpcSpec>(name, &spec.vpc, &names.vpcs);
+                let vpc =
+                    self.follow_field::<SubnetSpec, VpcSpec>(name, spec.vpc.as_ref(), &names.vpcs);
                 if let Some(table) = &spec.route_table
                     && let Some(found) = self.follow::<SubnetSpec, RouteTableSpec>(
                         name,
@@ -224,10 +225,17 @@ impl<'c> Checker<'c> {
                 links.node_of_interface.push(None);
                 continue;
             };
-            let subnet =
-                self.follow_field::<InterfaceSpec, SubnetSpec>(name, &spec.subnet, &names.subnets);
+            let subnet = self.follow_field::<InterfaceSpec, SubnetSpec>(
+                name,
+                spec.subnet.as_ref(),
+                &names.subnets,
+            );
             links.subnet_of_interface.push(subnet);
-            let node = self.follow_field::<InterfaceSpec, NodeSpec>(name, &spec.node, &names.nodes);
+            let node = self.follow_field::<InterfaceSpec, NodeSpec>(
+                name,
+                spec.node.as_ref(),
+                &names.nodes,
+            );
             links.node_of_interface.push(node);
             let vpc = subnet.and_then(|subnet| links.vpc_of_subnet.get(subnet).copied().flatten());
             for group in &spec.security_groups {

@@ -55,6 +55,10 @@ pub(super) struct Draft<S> {
 }
 
 impl<S> Draft<S> {
+    fn broken(name: At<Name>) -> Self {
+        Self { name, metadata: None, spec: None }
+    }
+
     /// The object, when nothing was refused.
     pub(super) fn finish<T>(self, spec: impl FnOnce(S) -> Option<T>) -> Option<Object<T>> {
         Some(Object { metadata: self.metadata?, spec: spec(self.spec?)? })
@@ -76,21 +80,18 @@ impl Drafts {
     /// Adds the object of a document, if it has one.
     pub(super) fn add(&mut self, document: &Document<'_>, report: &mut Report) {
         let root = &document.root;
-        let label = label(root);
         if let Some((at, message)) = &document.broken {
-            report.error(*at, label.clone(), message.clone(), None);
-        }
-        report.name_nameless(label.as_deref());
-        // An empty document, or one of comments, is none.
-        if matches!(&root.value, Value::Scalar { text, plain: true } if text.is_empty()) {
+            // What is there may be half a value. Only its name counts, so that references to it are no errors.
+            let label = self.add_broken(root);
+            report.error(*at, None, message.clone(), None);
+            report.end_document(label.as_deref());
             return;
         }
-        let mut reader = Reader::new(report, label);
-        if document.broken.is_some() {
-            // What is there of it may be half a value. Only its name is known, so that references to it are no errors.
-            self.add_broken(root);
-        } else {
-            self.add_whole(root, &mut reader);
+        // A document without anything, or of comments only, is no object.
+        if !matches!(&root.value, Value::Scalar { text, plain: true } if text.is_empty()) {
+            let label = label(root);
+            self.add_whole(root, &mut Reader::new(report, label.clone()));
+            report.end_document(label.as_deref());
         }
     }
 
@@ -121,14 +122,14 @@ impl Drafts {
 
         let mut read = Read { name, metadata, spec, reader };
         match text {
-            NodeSpec::KIND => read.into_list(&mut self.nodes, NodeDraft::read),
-            VpcSpec::KIND => read.into_list(&mut self.vpcs, VpcDraft::read),
-            SubnetSpec::KIND => read.into_list(&mut self.subnets, SubnetDraft::read),
-            InterfaceSpec::KIND => read.into_list(&mut self.interfaces, InterfaceDraft::read),
+            NodeSpec::KIND => read.add_to(&mut self.nodes, NodeDraft::read),
+            VpcSpec::KIND => read.add_to(&mut self.vpcs, VpcDraft::read),
+            SubnetSpec::KIND => read.add_to(&mut self.subnets, SubnetDraft::read),
+            InterfaceSpec::KIND => read.add_to(&mut self.interfaces, InterfaceDraft::read),
             SecurityGroupSpec::KIND => {
-                read.into_list(&mut self.security_groups, SecurityGroupDraft::read);
+                read.add_to(&mut self.security_groups, SecurityGroupDraft::read);
             }
-            RouteTableSpec::KIND => read.into_list(&mut self.route_tables, RouteTableDraft::read),
+            RouteTableSpec::KIND => read.add_to(&mut self.route_tables, RouteTableDraft::read),
             other => {
                 let message = format!("unknown kind `{}`", shortened(other));
                 let hint = did_you_mean(other, KINDS.into_iter().chain(LATER))
@@ -138,28 +139,26 @@ impl Drafts {
         }
     }
 
-    fn add_broken(&mut self, root: &Node<'_>) {
+    /// Adds the name, and returns how messages call the object.
+    fn add_broken(&mut self, root: &Node<'_>) -> Option<String> {
+        let kind = scalar(root, "kind")?;
         let metadata = entry(root, "metadata").map(|entry| &entry.value);
-        let Some((text, node)) =
-            metadata.and_then(|node| Some((scalar(node, "name")?, &entry(node, "name")?.value)))
-        else {
-            return;
-        };
-        let Ok(value) = text.parse() else { return };
-        let name = At { value, at: node.at };
-        match scalar(root, "kind").unwrap_or_default() {
-            NodeSpec::KIND => self.nodes.push(Draft { name, metadata: None, spec: None }),
-            VpcSpec::KIND => self.vpcs.push(Draft { name, metadata: None, spec: None }),
-            SubnetSpec::KIND => self.subnets.push(Draft { name, metadata: None, spec: None }),
-            InterfaceSpec::KIND => self.interfaces.push(Draft { name, metadata: None, spec: None }),
-            SecurityGroupSpec::KIND => {
-                self.security_groups.push(Draft { name, metadata: None, spec: None });
-            }
-            RouteTableSpec::KIND => {
-                self.route_tables.push(Draft { name, metadata: None, spec: None });
-            }
+        let name = metadata.and_then(|node| {
+            let value = scalar(node, "name")?.parse().ok()?;
+            Some(At { value, at: entry(node, "name")?.value.at })
+        });
+        let Some(name) = name else { return Some(shortened(kind)) };
+        let label = format!("{}/{}", shortened(kind), name.value);
+        match kind {
+            NodeSpec::KIND => self.nodes.push(Draft::broken(name)),
+            VpcSpec::KIND => self.vpcs.push(Draft::broken(name)),
+            SubnetSpec::KIND => self.subnets.push(Draft::broken(name)),
+            InterfaceSpec::KIND => self.interfaces.push(Draft::broken(name)),
+            SecurityGroupSpec::KIND => self.security_groups.push(Draft::broken(name)),
+            RouteTableSpec::KIND => self.route_tables.push(Draft::broken(name)),
             _ => {}
         }
+        Some(label)
     }
 }
 
@@ -182,7 +181,7 @@ struct Read<'d, 'n, 'a, 'r> {
 }
 
 impl<'a, 'r> Read<'_, '_, 'a, 'r> {
-    fn into_list<S>(
+    fn add_to<S>(
         &mut self,
         list: &mut Vec<Draft<S>>,
         read: impl FnOnce(&Node<'a>, &mut Reader<'r>) -> Option<S>,

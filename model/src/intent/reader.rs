@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use packet::{AddressError, Mac};
+use packet::Mac;
 
 use super::name::shortened;
 use super::report::{At, Position, Report};
@@ -70,8 +70,13 @@ impl<'r> Reader<'r> {
                 self.not_supported_yet(entry.at, format_args!("field `{}`", entry.key));
             } else {
                 let message = format!("unknown field `{}`", shortened(&entry.key));
-                let hint = did_you_mean(&entry.key, known.fields.iter().copied())
-                    .unwrap_or_else(|| format!("known fields: {}", known.fields.join(", ")));
+                let hint = did_you_mean(&entry.key, known.fields).unwrap_or_else(|| {
+                    if known.fields.is_empty() {
+                        "there are no fields here".to_owned()
+                    } else {
+                        format!("known fields: {}", known.fields.join(", "))
+                    }
+                });
                 self.error_with_hint(entry.at, message, hint);
             }
         }
@@ -175,37 +180,33 @@ impl<'r> Reader<'r> {
     /// An IP address.
     pub(super) fn address(&mut self, node: &Node<'_>) -> Option<At<IpAddr>> {
         let text = self.text(node, "an IP address")?;
-        match text.parse() {
-            Ok(value) => Some(At { value, at: node.at }),
-            Err(_) => {
-                let message = format!("`{}` is not an IP address", shortened(text));
-                if let Ok(prefix) = text.parse::<IpNet>() {
-                    let hint = format!("write {}, without the prefix length", prefix.addr());
-                    self.error_with_hint(node.at, message, hint);
-                } else {
-                    self.error(node.at, message);
-                }
-                None
-            }
+        if let Ok(value) = text.parse() {
+            return Some(At { value, at: node.at });
         }
+        let message = format!("`{}` is not an IP address", shortened(text));
+        if let Ok(prefix) = text.parse::<IpNet>() {
+            let hint = format!("write {}, without the prefix length", prefix.addr());
+            self.error_with_hint(node.at, message, hint);
+        } else {
+            self.error(node.at, message);
+        }
+        None
     }
 
     /// A prefix, with or without bits behind its length.
     pub(super) fn any_prefix(&mut self, node: &Node<'_>) -> Option<At<IpNet>> {
         let text = self.text(node, "a prefix")?;
-        match text.parse() {
-            Ok(value) => Some(At { value, at: node.at }),
-            Err(_) => {
-                let message = format!("`{}` is not a prefix", shortened(text));
-                let hint = match text.parse::<IpAddr>() {
-                    Ok(IpAddr::V4(address)) => format!("write a length, for example {address}/32"),
-                    Ok(IpAddr::V6(address)) => format!("write a length, for example {address}/128"),
-                    Err(_) => "write address/length, for example 10.0.0.0/16".to_owned(),
-                };
-                self.error_with_hint(node.at, message, hint);
-                None
-            }
+        if let Ok(value) = text.parse() {
+            return Some(At { value, at: node.at });
         }
+        let message = format!("`{}` is not a prefix", shortened(text));
+        let hint = match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => format!("write a length, for example {address}/32"),
+            Ok(IpAddr::V6(address)) => format!("write a length, for example {address}/128"),
+            Err(_) => "write address/length, for example 10.0.0.0/16".to_owned(),
+        };
+        self.error_with_hint(node.at, message, hint);
+        None
     }
 
     /// A prefix whose bits behind its length are zero.
@@ -223,17 +224,17 @@ impl<'r> Reader<'r> {
     /// A MAC that names one station.
     pub(super) fn unicast_mac(&mut self, node: &Node<'_>) -> Option<At<Mac>> {
         let mac: At<Mac> = self.parse(node, "a MAC address")?;
-        match mac.value.unicast() {
-            Ok(_) => Some(mac),
-            Err(AddressError::MacNotUnicast(mac)) if !mac.is_group() => {
-                self.error(node.at, format!("{mac} is no station's MAC address"));
-                None
-            }
-            Err(error) => {
-                self.error(node.at, error.to_string());
-                None
-            }
+        if mac.value.unicast().is_ok() {
+            return Some(mac);
         }
+        let what = if mac.value.is_group() { "a group's" } else { "no station's" };
+        let message = format!("{} is {what} MAC address", mac.value);
+        self.error_with_hint(
+            node.at,
+            message,
+            "give a unicast address, for example 02:00:00:00:00:01",
+        );
+        None
     }
 
     /// Reports something of another type than wanted.
@@ -292,22 +293,25 @@ pub(super) fn did_you_mean<'k>(
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
 }
 
-/// Levenshtein distance, in characters.
+/// Edits between two words: characters added, left out, replaced, or two neighbours swapped.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        row[0] = left;
-        for (above, b) in row[1..].iter_mut().zip(&b) {
-            let cost = (diagonal + usize::from(a != *b)).min(left + 1).min(*above + 1);
-            diagonal = *above;
-            *above = cost;
-            left = cost;
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    // Rows of the table for prefixes of `a`; the last three are all that is looked at.
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for i in 0..a.len() {
+        let mut row = vec![i + 1];
+        for j in 0..b.len() {
+            let replaced = above[j] + usize::from(a[i] != b[j]);
+            let mut least = replaced.min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+                least = least.min(before[j - 1] + 1);
+            }
+            row.push(least);
         }
+        before = std::mem::replace(&mut above, row);
     }
-    row.last().copied().unwrap_or_default()
+    above[b.len()]
 }
 
 #[cfg(test)]
@@ -329,5 +333,6 @@ mod tests {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("same", "same"), 0);
+        assert_eq!(distance("vcp", "vpc"), 1);
     }
 }

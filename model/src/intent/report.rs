@@ -50,8 +50,8 @@ impl Report {
         self.problems.push(Problem { at, object, message: message.into(), hint });
     }
 
-    /// Gives the object to the latest errors that have none: those of the document's syntax.
-    pub(super) fn name_nameless(&mut self, object: Option<&str>) {
+    /// Gives the object to those errors of a document that do not name one.
+    pub(super) fn end_document(&mut self, object: Option<&str>) {
         for problem in self.problems.iter_mut().skip(self.named) {
             problem.object = problem.object.take().or_else(|| object.map(str::to_owned));
         }

@@ -108,22 +108,22 @@ impl<'c> Checker<'c> {
             format!(" (node {}: {} of the underlay minus {bytes})", host.name, host.underlay_mtu)
         });
         let (mtu, at) = spec.mtu.map_or((room, name.at), |mtu| (mtu.value, mtu.at));
-        if mtu > room {
-            let message = format!("MTU {mtu} does not fit the underlay: at most {room}{why}");
-            let hint = format!("write {room}, or leave `mtu` out for the largest that fits");
-            self.error::<VpcSpec>(&name.value, at, message, hint);
-        }
         let has_v6 = spec.cidrs.iter().any(|cidr| matches!(cidr.value, IpNet::V6(_)));
         let (least, protocol) = if has_v6 { (LEAST_V6, "IPv6") } else { (LEAST_V4, "IPv4") };
-        if mtu < least {
-            let why = if spec.mtu.is_some() { "" } else { &why };
-            let message = format!("MTU {mtu} is below {least}, the least for {protocol}{why}");
-            let hint = if spec.mtu.is_some() {
-                "give a larger `mtu`"
-            } else {
-                "give the underlay a larger MTU"
-            };
+        let widen = || "give the underlay a larger MTU".to_owned();
+        if mtu > room {
+            let message = format!("MTU {mtu} does not fit the underlay: at most {room}{why}");
+            let smaller = || format!("write {room}, or leave `mtu` out for the largest that fits");
+            let hint = if room < least { widen() } else { smaller() };
             self.error::<VpcSpec>(&name.value, at, message, hint);
+        }
+        if mtu < least && spec.mtu.is_some() {
+            let message = format!("MTU {mtu} is below {least}, the least for {protocol}");
+            self.error::<VpcSpec>(&name.value, at, message, format!("write at least {least}"));
+        } else if mtu < least {
+            let message =
+                format!("the underlay leaves an MTU of {mtu}, and {protocol} needs {least}{why}");
+            self.error::<VpcSpec>(&name.value, at, message, widen());
         }
         mtu
     }

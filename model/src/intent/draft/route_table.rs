@@ -1,4 +1,4 @@
-//! RouteTable.
+//! `RouteTable`.
 
 use hashbrown::HashMap;
 use ipnet::IpNet;

@@ -1,4 +1,4 @@
-//! SecurityGroup.
+//! `SecurityGroup`.
 
 use ipnet::IpNet;
 
@@ -52,35 +52,23 @@ impl SecurityGroupDraft {
     }
 
     pub(in crate::intent) fn finish(self) -> Option<SecurityGroupSpec> {
-        let ingress = self.ingress.map(|rules| {
-            let rules = rules.into_iter();
-            rules
-                .map(|rule| {
-                    Some(IngressRule { traffic: rule.traffic?, from: rule.peer.map(|p| p.value) })
-                })
-                .collect()
-        });
-        let egress = self.egress.map(|rules| {
-            let rules = rules.into_iter();
-            rules
-                .map(|rule| {
-                    Some(EgressRule { traffic: rule.traffic?, to: rule.peer.map(|p| p.value) })
-                })
-                .collect()
-        });
+        let ingress = |rule: RuleDraft| {
+            Some(IngressRule { traffic: rule.traffic?, from: rule.peer.map(|peer| peer.value) })
+        };
+        let egress = |rule: RuleDraft| {
+            Some(EgressRule { traffic: rule.traffic?, to: rule.peer.map(|peer| peer.value) })
+        };
         Some(SecurityGroupSpec {
             vpc: self.vpc?.value,
-            ingress: transpose(ingress)?,
-            egress: transpose(egress)?,
+            ingress: match self.ingress {
+                None => None,
+                Some(rules) => Some(rules.into_iter().map(ingress).collect::<Option<_>>()?),
+            },
+            egress: match self.egress {
+                None => None,
+                Some(rules) => Some(rules.into_iter().map(egress).collect::<Option<_>>()?),
+            },
         })
-    }
-}
-
-/// `None` outside when a rule is not whole, inside when there is no list.
-fn transpose<T>(rules: Option<Option<Vec<T>>>) -> Option<Option<Vec<T>>> {
-    match rules {
-        None => Some(None),
-        Some(rules) => rules.map(Some),
     }
 }
 

@@ -1,0 +1,176 @@
+//! Whatever bytes arrive as intent: an answer, soon, and no panic.
+
+use std::time::{Duration, Instant};
+
+use model::intent::{Intent, Source};
+use proptest::prelude::*;
+
+fn parse(bytes: &[u8]) -> Result<Intent, model::diagnostic::Diagnostics> {
+    let result = Intent::parse(&[Source { name: "hostile", bytes }]);
+    if let Err(diagnostics) = &result {
+        assert!(diagnostics.iter().next().is_some(), "refused without a reason");
+        assert!(diagnostics.iter().all(|d| d.line > 0 && d.column > 0 && !d.message.is_empty()));
+        assert!(!diagnostics.render().is_empty());
+    }
+    result
+}
+
+fn valid() -> String {
+    std::fs::read_to_string("tests/accepted/every-kind.yaml").expect("a readable file")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = parse(&bytes);
+    }
+
+    #[test]
+    fn random_marks(text in "[-:?,\\[\\]{}#&*!|>'\"%@`~ \n\r\ta0.<é\u{feff}]{0,120}") {
+        let _ = parse(text.as_bytes());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn mutated_yaml(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..3), 1..6),
+    ) {
+        let mut bytes = valid().into_bytes();
+        for (index, byte, kind) in edits {
+            let at = index.index(bytes.len());
+            match kind {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        let _ = parse(&bytes);
+    }
+
+    #[test]
+    fn lines_left_out_and_repeated(picks in prop::collection::vec(any::<prop::sample::Index>(), 0..70)) {
+        let text = valid();
+        let lines: Vec<&str> = text.lines().collect();
+        let picked: Vec<&str> = picks.iter().map(|pick| lines[pick.index(lines.len())]).collect();
+        let _ = parse(picked.join("\n").as_bytes());
+    }
+}
+
+/// Repetitions of all kinds of marks, 256 KiB each: time must grow with the length only.
+#[test]
+fn long_repetitions_take_no_longer_than_their_length() {
+    let patterns = [
+        "[",
+        "{",
+        "]",
+        "}",
+        "[]",
+        "{}",
+        "[[],",
+        "{a: ",
+        "{a: {},",
+        "- ",
+        "-\n",
+        "? ",
+        "? a\n",
+        ": ",
+        ":\n",
+        "a: ",
+        "a:\n",
+        "a: b\n",
+        "a",
+        " ",
+        "\t",
+        "\n",
+        "\r",
+        "\r\n",
+        "#",
+        "# a\n",
+        "---\n",
+        "--- a\n",
+        "...\n",
+        "---\n[",
+        "[\n---\n",
+        "&a ",
+        "*a ",
+        "!a ",
+        "!!str ",
+        "|\n",
+        ">\n",
+        "|\n ",
+        "'",
+        "\"",
+        "''",
+        "\"\\",
+        "\"\\u0041",
+        "%",
+        "%YAML 1.2\n",
+        "%TAG ! x\n",
+        ",",
+        "[a,",
+        "{a,",
+        "[a: ",
+        "[?",
+        "[? ",
+        "? [",
+        "- - ",
+        "- a\n ",
+        "<<: ",
+        "\0",
+        "\u{feff}",
+        "é",
+        "a: &a [*a]\n",
+        "a\n b\n",
+        "- a:\n  - ",
+        "{? ",
+        "{: ",
+        "\"a\": ",
+        "[\"a\": ",
+        "'a'\n",
+        "~",
+        "null\n---\n",
+    ];
+    for pattern in patterns {
+        let text = pattern.repeat((256 << 10) / pattern.len());
+        let start = Instant::now();
+        let _ = Intent::parse(&[Source { name: "long", bytes: text.as_bytes() }]);
+        let spent = start.elapsed();
+        assert!(spent < Duration::from_secs(4), "{pattern:?} took {spent:?}");
+    }
+}
+
+/// As many spaces deeper with each line, as deep as 1 MiB goes.
+#[test]
+fn deep_indentation_ends_at_the_limit() {
+    let mut text = String::new();
+    for depth in 0..1400 {
+        text += &" ".repeat(depth);
+        text += "a:\n";
+    }
+    let diagnostics = parse(text.as_bytes()).expect_err("too deep");
+    assert!(diagnostics.to_string().contains("more than 32"), "{diagnostics}");
+}
+
+#[test]
+fn bytes_that_are_no_text_are_one_error() {
+    let diagnostics = parse(b"kind: Vpc\nmetadata: \xc3(\n").expect_err("not UTF-8");
+    let one: Vec<_> = diagnostics.iter().collect();
+    assert_eq!(one.len(), 1);
+    assert_eq!((one[0].line, one[0].column), (2, 11));
+}
+
+#[test]
+fn nothing_is_an_intent() {
+    for text in ["", "\n\n", "---\n", "# only a comment\n", "---\n---\n...\n", "\u{feff}"] {
+        assert_eq!(
+            parse(text.as_bytes()).map_err(|d| d.to_string()),
+            Ok(Intent::default()),
+            "{text:?}"
+        );
+    }
+}
