@@ -1,5 +1,8 @@
 //! Anti-spoofing: a VM may send only as itself.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use model::decision::DropReason;

@@ -1,5 +1,8 @@
 //! Telling a VM that its packet is longer than its network carries.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::{IpAddr, Ipv6Addr};
 
 use model::snapshot::{Interface, Subnet};

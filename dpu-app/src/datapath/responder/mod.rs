@@ -9,6 +9,8 @@ mod dhcpv6;
 mod echo;
 mod gateways;
 mod nd;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 
