@@ -56,6 +56,8 @@ pub enum Outcome {
         /// Where to (the port the packet came from).
         port: Port,
     },
+    /// The packet was meant for the datapath itself, and needs no answer.
+    Consumed,
     /// The packet is dropped, and the frame now holds the message that tells its sender so (ICMP too-big).
     DropAndReply {
         /// Why.

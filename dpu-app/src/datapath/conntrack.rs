@@ -1,0 +1,58 @@
+//! Connection tracking: the connections of a shard, found by either direction's key, and how long they live.
+
+pub(crate) mod chain;
+mod connection;
+pub(crate) mod index;
+mod table;
+mod tcp;
+mod timer_wheel;
+
+pub use connection::{Connection, Offload, State, WhySoftware};
+pub use table::ConnectionId;
+pub use tcp::TcpState;
+
+pub(crate) use connection::{Beginning, Event};
+pub(crate) use table::{ConnectionTable, KeyHasher};
+pub(crate) use tcp::{may_pick_up, opens};
+
+/// One of a connection's two directions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Direction {
+    /// From the initiator.
+    Forward = 0,
+    /// To the initiator.
+    Reverse = 1,
+}
+
+impl Direction {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Forward, Self::Reverse];
+}
+
+/// Something for each direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PerDirection<T> {
+    /// Of packets from the initiator.
+    pub forward: T,
+    /// Of packets to the initiator.
+    pub reverse: T,
+}
+
+impl<T> PerDirection<T> {
+    /// That of one direction.
+    pub const fn get(&self, direction: Direction) -> &T {
+        match direction {
+            Direction::Forward => &self.forward,
+            Direction::Reverse => &self.reverse,
+        }
+    }
+
+    /// That of one direction, to change it.
+    pub const fn get_mut(&mut self, direction: Direction) -> &mut T {
+        match direction {
+            Direction::Forward => &mut self.forward,
+            Direction::Reverse => &mut self.reverse,
+        }
+    }
+}

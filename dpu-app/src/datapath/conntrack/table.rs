@@ -1,0 +1,297 @@
+//! The connections of a shard: an arena, the index that finds them by either key, their timers, and who has how many.
+
+use std::num::NonZeroU32;
+
+use model::decision::{Decision, Key};
+use model::snapshot::InterfaceId;
+use zerocopy::IntoBytes;
+
+use super::chain::{Chain, Links};
+use super::connection::{Connection, Event};
+use super::index::Index;
+use super::timer_wheel::TimerWheel;
+use super::Direction;
+use crate::datapath::Time;
+use crate::datapath::by_interface::ByInterface;
+use crate::datapath::settings::{ConnectionLimits, Timeouts};
+
+/// Names a connection of a shard. When the connection is gone, its id names nothing, also after its place was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ConnectionId {
+    index: u32,
+    generation: u32,
+}
+
+impl ConnectionId {
+    /// Its place in the arena: small, dense, and used again.
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+}
+
+/// The interface has its full share of connections, and none of them can give way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Full;
+
+/// Hashes keys under a secret seed, so that nobody outside can aim at a slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyHasher {
+    seed: u64,
+}
+
+impl KeyHasher {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+
+    pub(crate) fn hash(self, key: &Key) -> u32 {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let fold = |state: u64, word: u64| {
+            let product = u128::from(state ^ word) * u128::from(self.seed | 1 | ODD << 63);
+            (product as u64) ^ (product >> 64) as u64
+        };
+        let start = fold(self.seed ^ ODD, u64::from(key.zone.number()));
+        let (words, rest) = key.tuple.as_bytes().as_chunks::<8>();
+        let state = words.iter().fold(start, |state, word| {
+            fold(state.wrapping_add(ODD), u64::from_ne_bytes(*word))
+        });
+        let state = rest.iter().fold(state, |state, byte| fold(state, u64::from(*byte)));
+        (state ^ state >> 32) as u32
+    }
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    connection: Option<Connection>,
+}
+
+/// What an interface has of the table.
+#[derive(Debug, Default)]
+struct Share {
+    connections: u32,
+    /// Its half-open connections, oldest first.
+    half_open: Chain,
+}
+
+/// The connection table.
+#[derive(Debug)]
+pub(crate) struct ConnectionTable {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    capacity: u32,
+    per_interface: NonZeroU32,
+    live: u32,
+    hasher: KeyHasher,
+    /// Entries are the connection's index times two, plus its direction.
+    index: Index,
+    wheel: TimerWheel,
+    half_open: Links,
+    shares: ByInterface<Share>,
+    timeouts: Timeouts,
+}
+
+const fn entry(index: u32, direction: Direction) -> u32 {
+    index << 1 | direction as u32
+}
+
+impl ConnectionTable {
+    pub(crate) fn new(limits: &ConnectionLimits, timeouts: Timeouts, hasher: KeyHasher) -> Self {
+        let capacity = limits.table_size.get();
+        let room = capacity as usize;
+        Self {
+            slots: Vec::with_capacity(room),
+            free: Vec::with_capacity(room),
+            capacity,
+            per_interface: limits.per_interface,
+            live: 0,
+            hasher,
+            index: Index::with_capacity(room.saturating_mul(2)),
+            wheel: TimerWheel::with_capacity(room),
+            half_open: Links::with_capacity(room),
+            shares: ByInterface::default(),
+            timeouts,
+        }
+    }
+
+    /// How many connections there are.
+    pub(crate) const fn len(&self) -> u32 {
+        self.live
+    }
+
+    /// How many places of the arena have ever been used: ids' indices are below.
+    pub(crate) fn places(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// The connection to which packets with this key belong, and their direction.
+    pub(crate) fn find(&self, key: &Key) -> Option<(ConnectionId, Direction)> {
+        let direction_of = |entry: u32| {
+            if entry & 1 == 0 { Direction::Forward } else { Direction::Reverse }
+        };
+        let found = self.index.find(self.hasher.hash(key), |entry| {
+            self.at(entry >> 1).is_some_and(|(_, c)| c.key(direction_of(entry)) == *key)
+        })?;
+        Some((self.at(found >> 1)?.0, direction_of(found)))
+    }
+
+    /// The connection at a place of the arena, if there is one.
+    pub(crate) fn at(&self, index: u32) -> Option<(ConnectionId, &Connection)> {
+        let slot = self.slots.get(index as usize)?;
+        let id = ConnectionId { index, generation: slot.generation };
+        Some((id, slot.connection.as_ref()?))
+    }
+
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        let slot = self.slots.get(id.index as usize)?;
+        slot.connection.as_ref().filter(|_| slot.generation == id.generation)
+    }
+
+    /// For changes that touch neither keys, state nor deadline.
+    pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        slot.connection.as_mut().filter(|_| slot.generation == id.generation)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+        (0..self.places()).filter_map(|index| self.at(index))
+    }
+
+    /// Whether there is room for one more connection of `interface`; if not, which of its own could give way.
+    pub(crate) fn room_for(&self, interface: InterfaceId) -> Result<Option<ConnectionId>, Full> {
+        let share = self.shares.get(&interface);
+        let used = share.map_or(0, |share| share.connections);
+        if used < self.per_interface.get() && self.live < self.capacity {
+            return Ok(None);
+        }
+        let oldest = share.and_then(|share| share.half_open.first()).ok_or(Full)?;
+        self.at(oldest).map(|(id, _)| Some(id)).ok_or(Full)
+    }
+
+    /// Adds a connection, for which there must be room, with its first packet, under its forward key, which must be free. A reverse key that
+    /// another connection has stays with that one: its decision was made for that very key.
+    pub(crate) fn insert(&mut self, mut connection: Connection, event: Event) -> Option<ConnectionId> {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None if self.places() < self.capacity => {
+                self.slots.push(Slot::default());
+                self.places().saturating_sub(1)
+            }
+            None => return None,
+        };
+        connection.observe(Direction::Forward, event, connection.created(), &self.timeouts);
+        let keys = Direction::ALL.map(|direction| (direction, connection.key(direction)));
+        let deadline = connection.deadline();
+        let is_half_open = connection.state().is_half_open();
+        let slot = self.slots.get_mut(index as usize)?;
+        slot.connection = Some(connection);
+        let id = ConnectionId { index, generation: slot.generation };
+        self.live = self.live.saturating_add(1);
+        let [(_, forward), _] = keys;
+        let share = self.shares.entry(forward.zone.interface()).or_default();
+        share.connections = share.connections.saturating_add(1);
+        if is_half_open {
+            self.half_open.push_back(&mut share.half_open, index);
+        }
+        for (direction, key) in keys {
+            self.add_key(index, direction, &key);
+        }
+        self.wheel.arm(index, deadline);
+        Some(id)
+    }
+
+    fn add_key(&mut self, index: u32, direction: Direction, key: &Key) {
+        let hash = self.hasher.hash(key);
+        let taken = self.index.find(hash, |other| {
+            let found = if other & 1 == 0 { Direction::Forward } else { Direction::Reverse };
+            other != entry(index, direction)
+                && self.at(other >> 1).is_some_and(|(_, c)| c.key(found) == *key)
+        });
+        if taken.is_none() {
+            self.index.insert(hash, entry(index, direction));
+        }
+    }
+
+    /// Removes a connection.
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        if slot.generation != id.generation {
+            return None;
+        }
+        let connection = slot.connection.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(id.index);
+        self.live = self.live.saturating_sub(1);
+        for direction in Direction::ALL {
+            let hash = self.hasher.hash(&connection.key(direction));
+            self.index.remove(hash, entry(id.index, direction));
+        }
+        self.wheel.disarm(id.index);
+        let owner = connection.key(Direction::Forward).zone.interface();
+        if let Some(share) = self.shares.get_mut(&owner) {
+            share.connections = share.connections.saturating_sub(1);
+            if connection.state().is_half_open() {
+                self.half_open.remove(&mut share.half_open, id.index);
+            }
+        }
+        Some(connection)
+    }
+
+    /// Lets a connection take notice of traffic: state, timer, and whether it still counts as half-open.
+    pub(crate) fn observe(&mut self, id: ConnectionId, direction: Direction, event: Event, at: Time) {
+        let timeouts = self.timeouts;
+        let Some(connection) = self.get_mut(id) else {
+            return;
+        };
+        let was_half_open = connection.state().is_half_open();
+        connection.observe(direction, event, at, &timeouts);
+        let is_half_open = connection.state().is_half_open();
+        let owner = connection.key(Direction::Forward).zone.interface();
+        let deadline = connection.deadline();
+        if was_half_open
+            && !is_half_open
+            && let Some(share) = self.shares.get_mut(&owner)
+        {
+            self.half_open.remove(&mut share.half_open, id.index);
+        }
+        // A later deadline is noticed when the timer fires: most packets leave the wheel alone.
+        if self.wheel.armed(id.index).is_none_or(|armed| armed > deadline) {
+            self.wheel.arm(id.index, deadline);
+        }
+    }
+
+    /// Replaces what is decided for a connection, and with it the key of its answers.
+    pub(crate) fn set_decision(&mut self, id: ConnectionId, decision: Decision) {
+        let Some(connection) = self.get_mut(id) else {
+            return;
+        };
+        let before = connection.key(Direction::Reverse);
+        let after = decision.reverse_key;
+        connection.set_decision(decision);
+        if before != after {
+            self.index.remove(self.hasher.hash(&before), entry(id.index, Direction::Reverse));
+            self.add_key(id.index, Direction::Reverse, &after);
+        }
+    }
+
+    /// The next connection whose time is over by `now`; it stays in the table, for the caller to remove.
+    pub(crate) fn next_ended(&mut self, now: Time) -> Option<ConnectionId> {
+        while let Some((index, _)) = self.wheel.next_due(now) {
+            let Some((id, connection)) = self.at(index) else {
+                continue;
+            };
+            let deadline = connection.deadline();
+            if deadline <= now {
+                return Some(id);
+            }
+            self.wheel.arm(index, deadline);
+        }
+        None
+    }
+
+    /// Forgets interfaces that are neither known nor have connections left.
+    pub(crate) fn retain(&mut self, is_known: impl Fn(InterfaceId) -> bool) {
+        self.shares.retain(|id, share| share.connections > 0 || is_known(*id));
+    }
+}

@@ -1,0 +1,150 @@
+//! Packets, bytes and drops, for the uplink and for each interface.
+
+use model::decision::DropReason;
+use model::snapshot::InterfaceId;
+
+use super::Outcome;
+use super::by_interface::ByInterface;
+
+/// Packets and their bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of their Ethernet frames, without FCS.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    /// Counts more.
+    pub fn add(&mut self, packets: u64, bytes: u64) {
+        self.packets = self.packets.wrapping_add(packets);
+        self.bytes = self.bytes.wrapping_add(bytes);
+    }
+}
+
+/// What became of the packets somebody is responsible for. `received` is the sum of all the others' packets.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PacketCounters {
+    /// All packets.
+    pub received: Traffic,
+    /// Those that went on.
+    pub forwarded: u64,
+    /// Those that were answered.
+    pub replied: u64,
+    /// Those that were meant for the datapath itself and need no answer.
+    pub consumed: u64,
+    drops: [u64; DropReason::ALL.len()],
+}
+
+impl PacketCounters {
+    /// Packets that were dropped for a reason.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops.get(reason as usize).copied().unwrap_or_default()
+    }
+
+    /// Packets that were dropped.
+    #[must_use]
+    pub fn all_dropped(&self) -> u64 {
+        self.drops.iter().fold(0, |sum, count| sum.wrapping_add(*count))
+    }
+
+    fn count(&mut self, bytes: usize, outcome: Outcome) {
+        self.received.add(1, bytes as u64);
+        let counter = match outcome {
+            Outcome::Forward { .. } => &mut self.forwarded,
+            Outcome::Reply { .. } => &mut self.replied,
+            Outcome::Consumed => &mut self.consumed,
+            Outcome::Drop(reason) | Outcome::DropAndReply { reason, .. } => {
+                match self.drops.get_mut(reason as usize) {
+                    Some(counter) => counter,
+                    None => return,
+                }
+            }
+        };
+        *counter = counter.wrapping_add(1);
+    }
+}
+
+/// An interface's counters.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct InterfaceCounters {
+    /// Packets its VM sent.
+    pub from_vm: PacketCounters,
+    /// Packets from the wire that were found to be for it.
+    pub from_network: PacketCounters,
+    /// What was delivered to its VM; answers to its own packets not included.
+    pub delivered: Traffic,
+}
+
+/// All counters of a shard. They only grow, and wrap around.
+#[derive(Debug, Default)]
+pub struct Counters {
+    interfaces: ByInterface<InterfaceCounters>,
+    wire: PacketCounters,
+    unassigned: PacketCounters,
+    sent_to_wire: Traffic,
+}
+
+/// Who answers for a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    /// The interface whose VM sent it.
+    Sender(InterfaceId),
+    /// The interface it came for from the wire.
+    Receiver(InterfaceId),
+    /// The wire, for what cannot be said to be for an interface.
+    Wire,
+    /// A VF that belongs to no interface.
+    Unassigned,
+}
+
+impl Counters {
+    /// An interface's counters, if it had any packet.
+    #[must_use]
+    pub fn interface(&self, id: InterfaceId) -> Option<&InterfaceCounters> {
+        self.interfaces.get(&id)
+    }
+
+    /// Packets from the wire that are for no interface.
+    #[must_use]
+    pub const fn wire(&self) -> &PacketCounters {
+        &self.wire
+    }
+
+    /// Packets from VFs that belong to no interface.
+    #[must_use]
+    pub const fn unassigned(&self) -> &PacketCounters {
+        &self.unassigned
+    }
+
+    /// Packets of VMs that were sent out of the uplink, with their outer headers.
+    #[must_use]
+    pub const fn sent_to_wire(&self) -> Traffic {
+        self.sent_to_wire
+    }
+
+    /// Forgets the interfaces that `is_known` does not know.
+    pub(crate) fn retain(&mut self, is_known: impl Fn(InterfaceId) -> bool) {
+        self.interfaces.retain(|id, _| is_known(*id));
+    }
+
+    pub(crate) fn count(&mut self, owner: Owner, bytes: usize, outcome: Outcome) {
+        let counters = match owner {
+            Owner::Sender(id) => &mut self.interfaces.entry(id).or_default().from_vm,
+            Owner::Receiver(id) => &mut self.interfaces.entry(id).or_default().from_network,
+            Owner::Wire => &mut self.wire,
+            Owner::Unassigned => &mut self.unassigned,
+        };
+        counters.count(bytes, outcome);
+    }
+
+    pub(crate) fn delivered(&mut self, id: InterfaceId, bytes: usize) {
+        self.interfaces.entry(id).or_default().delivered.add(1, bytes as u64);
+    }
+
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.sent_to_wire.add(1, bytes as u64);
+    }
+}

@@ -1,0 +1,186 @@
+//! The way of a frame from the wire, up to the connection table.
+
+use std::net::IpAddr;
+
+use model::decision::{DropReason, Side, Zone};
+use model::snapshot::{Interface, Snapshot, Vpc};
+use packet::checksum::Delta;
+use packet::wire::ethernet::Ethernet;
+use packet::{
+    Ecn, Family, Frame, IpPacket, Network, Parsed, Vni, VxlanError, VxlanPacket, decapsulate_ecn,
+};
+
+use super::arrival::Arrival;
+use super::counters::Owner;
+use super::underlay::{Underlay, UplinkResponse};
+use super::{Outcome, Port, Time, reason_of};
+
+/// A frame from the wire: who answers for it, and the packet, or what became of the frame when its way ends here.
+pub(crate) struct Received<'s> {
+    pub(crate) owner: Owner,
+    pub(crate) way: Result<Arrival<'s>, Outcome>,
+}
+
+impl From<Outcome> for Received<'_> {
+    fn from(outcome: Outcome) -> Self {
+        Self { owner: Owner::Wire, way: Err(outcome) }
+    }
+}
+
+impl From<DropReason> for Received<'_> {
+    fn from(reason: DropReason) -> Self {
+        Outcome::Drop(reason).into()
+    }
+}
+
+/// Takes a frame from the wire. What is VXLAN to our VTEP is decapsulated in place; VNI and inner destination MAC choose
+/// the interface.
+pub(crate) fn receive<'s>(
+    now: Time,
+    snapshot: &'s Snapshot,
+    underlay: &mut Underlay,
+    frame: &mut Frame,
+) -> Received<'s> {
+    let outer = match packet::parse_vxlan(frame.bytes()) {
+        Ok(outer) if outer.destination == snapshot.node.vtep.ip() => outer,
+        Err(VxlanError::Malformed) => return DropReason::Malformed.into(),
+        Ok(_) | Err(VxlanError::NotVxlan(_)) => {
+            return for_the_node(now, snapshot, underlay, frame).into();
+        }
+    };
+    let Some(vpc) = vpc_of(snapshot, &outer) else {
+        return DropReason::UnknownVni.into();
+    };
+    if decapsulate(frame, &outer).is_err() {
+        return DropReason::Malformed.into();
+    }
+    let inner = match packet::parse(frame.bytes()) {
+        Ok(inner) => inner,
+        Err(error) => return reason_of(error).into(),
+    };
+    let interface = match receiver(snapshot, vpc, &inner) {
+        Ok(interface) => interface,
+        Err(reason) => return reason.into(),
+    };
+    let way = admit(snapshot, vpc, interface, &outer, &inner, frame).map_err(Outcome::Drop);
+    Received { owner: Owner::Receiver(interface.id), way }
+}
+
+/// Neighbour discovery of the underlay is answered and learned from. All else would be the kernel's beside us.
+fn for_the_node(
+    now: Time,
+    snapshot: &Snapshot,
+    underlay: &mut Underlay,
+    frame: &mut Frame,
+) -> Outcome {
+    let Ok(parsed) = packet::parse(frame.bytes()) else {
+        return Outcome::Drop(DropReason::NotOurVtep);
+    };
+    match underlay.handle(now, &snapshot.node, &parsed, frame) {
+        UplinkResponse::Answered => Outcome::Reply { port: Port::Uplink },
+        UplinkResponse::Learned => Outcome::Consumed,
+        UplinkResponse::NotForUs => Outcome::Drop(DropReason::NotOurVtep),
+    }
+}
+
+/// The VPC with the packet's VNI, if it has an interface here.
+fn vpc_of<'s>(snapshot: &'s Snapshot, outer: &VxlanPacket) -> Option<&'s Vpc> {
+    let vni = Vni::try_from(u64::from(outer.vni)).ok()?;
+    snapshot.vpc_of_vni(vni).filter(|vpc| !vpc.local_by_mac.is_empty())
+}
+
+fn decapsulate(frame: &mut Frame, outer: &VxlanPacket) -> Result<(), packet::NoRoom> {
+    let inner = outer.inner();
+    frame.trim_front(inner.start);
+    frame.resize(inner.len())
+}
+
+/// The interface that the inner destination MAC names.
+fn receiver<'s>(
+    snapshot: &'s Snapshot,
+    vpc: &Vpc,
+    inner: &Parsed,
+) -> Result<&'s Interface, DropReason> {
+    if inner.destination_mac.is_group() {
+        return Err(DropReason::Broadcast);
+    }
+    vpc.local_by_mac
+        .get(&inner.destination_mac)
+        .and_then(|id| snapshot.interface(*id))
+        .map(AsRef::as_ref)
+        .ok_or(DropReason::UnknownDestination)
+}
+
+/// Whether the packet may reach `interface` at all: addresses, the VTEP it came from, congestion marks.
+fn admit<'s>(
+    snapshot: &Snapshot,
+    vpc: &Vpc,
+    interface: &'s Interface,
+    outer: &VxlanPacket,
+    inner: &Parsed,
+    frame: &mut Frame,
+) -> Result<Arrival<'s>, DropReason> {
+    if !interface.enabled {
+        return Err(DropReason::InterfaceDown);
+    }
+    let Network::Ip(packet) = inner.network else {
+        return Err(DropReason::UnsupportedEtherType);
+    };
+    let destination = packet.tuple.destination();
+    if interface.anti_spoof && !interface.addresses.contains(&destination) {
+        return Err(DropReason::UnknownDestination);
+    }
+    if is_for_many(snapshot, interface, destination) {
+        return Err(DropReason::Broadcast);
+    }
+    // A frame from our own VTEP never comes in from the wire, whatever intent allows that address.
+    if outer.source == snapshot.node.vtep.ip()
+        || !vpc.mappings.admits(packet.tuple.source(), outer.source)
+    {
+        return Err(DropReason::OverlaySourceMismatch);
+    }
+    let ecn = decapsulate_ecn(packet.ecn, outer.ecn).ok_or(DropReason::EcnNotCapable)?;
+    if ecn != packet.ecn {
+        write_ecn(frame.bytes_mut(), &packet, ecn);
+    }
+    Ok(Arrival {
+        interface,
+        zone: Zone::new(interface.id, Side::FromNetwork),
+        packet: IpPacket { ecn, ..packet },
+        vtep: Some(outer.source),
+    })
+}
+
+fn is_for_many(snapshot: &Snapshot, interface: &Interface, destination: IpAddr) -> bool {
+    match destination {
+        IpAddr::V4(address) => {
+            address.is_broadcast()
+                || address.is_multicast()
+                || snapshot.subnet(interface.subnet).is_some_and(|subnet| {
+                    subnet.v4.iter().any(|(prefix, _)| {
+                        prefix.prefix_len() < 31 && prefix.broadcast() == address
+                    })
+                })
+        }
+        IpAddr::V6(address) => address.is_multicast(),
+    }
+}
+
+/// Writes the ECN field of the frame's IP header, and mends the IPv4 header checksum.
+fn write_ecn(frame: &mut [u8], packet: &IpPacket, ecn: Ecn) {
+    let Some(header) = frame.get_mut(Ethernet::LENGTH..) else {
+        return;
+    };
+    match (packet.tuple.family(), header) {
+        (Family::V4, [version, class, _, _, _, _, _, _, _, _, high, low, ..]) => {
+            let old = u16::from_be_bytes([*version, *class]);
+            *class = (*class & !3) | ecn.bits();
+            let new = u16::from_be_bytes([*version, *class]);
+            let sum = Delta::NONE.u16(old, new).apply(u16::from_be_bytes([*high, *low]));
+            [*high, *low] = sum.to_be_bytes();
+        }
+        // Version, then 8 bits of class across two bytes, of which ECN is the last two.
+        (Family::V6, [_, class, ..]) => *class = (*class & !0x30) | ecn.bits() << 4,
+        _ => {}
+    }
+}

@@ -1,0 +1,36 @@
+//! The way of a frame that a VM sent, up to the connection table.
+
+use model::decision::{DropReason, Side, Zone};
+use model::snapshot::{Interface, Snapshot};
+use packet::{Frame, Network};
+
+use super::arrival::Arrival;
+use super::responder::{Response, respond};
+use super::{Outcome, Port, anti_spoof, reason_of};
+
+/// Takes a frame from the VM behind `interface`: is the interface enabled, is the frame sound, is it from the VM, is it
+/// a question that the datapath answers by itself?
+///
+/// # Errors
+/// What became of the frame when its way ends here.
+pub(crate) fn receive<'s>(
+    snapshot: &Snapshot,
+    interface: &'s Interface,
+    frame: &mut Frame,
+) -> Result<Arrival<'s>, Outcome> {
+    if !interface.enabled {
+        return Err(Outcome::Drop(DropReason::InterfaceDown));
+    }
+    let parsed = packet::parse(frame.bytes()).map_err(|error| Outcome::Drop(reason_of(error)))?;
+    anti_spoof::check(interface, &parsed, frame.bytes()).map_err(Outcome::Drop)?;
+    match respond(snapshot, interface, &parsed, frame) {
+        Response::NotForUs => {}
+        Response::Answered => return Err(Outcome::Reply { port: Port::Vf(interface.vf) }),
+        Response::Drop(reason) => return Err(Outcome::Drop(reason)),
+    }
+    let Network::Ip(packet) = parsed.network else {
+        // ARP that nobody answers goes to nobody else.
+        return Err(Outcome::Drop(DropReason::Broadcast));
+    };
+    Ok(Arrival { interface, zone: Zone::new(interface.id, Side::FromVm), packet, vtep: None })
+}

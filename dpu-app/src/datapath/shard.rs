@@ -1,0 +1,229 @@
+//! A shard: one core's datapath, with the connections it owns.
+
+use model::snapshot::{InterfaceId, Snapshot};
+use packet::Frame;
+
+use super::conntrack::{
+    Connection, ConnectionId, ConnectionTable, Direction, Event, KeyHasher, Offload,
+};
+use super::counters::{Counters, Owner};
+use super::effects::{Effect, Effects, RemovalReason};
+use super::fragments::FragmentTable;
+use super::settings::Settings;
+use super::underlay::Underlay;
+use super::{Outcome, Port, Time, from_network, from_vm};
+use model::decision::DropReason;
+
+/// Whether a task that is done in portions has come to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// Nothing is left to do.
+    Done,
+    /// There is more: call again.
+    More,
+}
+
+/// One core's datapath.
+#[derive(Debug)]
+pub struct Shard {
+    pub(super) settings: Settings,
+    pub(super) started: Time,
+    pub(super) table: ConnectionTable,
+    pub(super) fragments: FragmentTable,
+    pub(super) underlay: Underlay,
+    pub(super) counters: Counters,
+    sweep: Sweep,
+}
+
+/// How far the connections have been checked against the current snapshot.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sweep {
+    epoch: Option<u64>,
+    next: u32,
+    done: bool,
+}
+
+impl Shard {
+    /// A shard without connections; all memory for its tables is reserved here. `seed` keeps strangers from aiming at
+    /// places in its hash tables, and changes nothing that can be observed. Where pick-up of TCP connections is allowed
+    /// for a limited time, that begins `now`.
+    #[must_use]
+    pub fn new(settings: Settings, seed: u64, now: Time) -> Self {
+        let hasher = KeyHasher::new(seed);
+        let timeouts = settings.timeouts;
+        Self {
+            settings,
+            started: now,
+            table: ConnectionTable::new(&settings.connections, timeouts, hasher),
+            fragments: FragmentTable::new(
+                &settings.fragments,
+                timeouts.fragments.duration(),
+                hasher,
+            ),
+            underlay: Underlay::new(),
+            counters: Counters::default(),
+            sweep: Sweep::default(),
+        }
+    }
+
+    /// Takes a frame that came in on `port`, changes it in place, and tells what to do with it. The frame's buffer
+    /// should have [`Frame::HEADROOM`] before it.
+    ///
+    /// The time never goes back; [`Self::advance`] has been called for it, or events come late.
+    pub fn process(
+        &mut self,
+        now: Time,
+        snapshot: &Snapshot,
+        port: Port,
+        frame: &mut Frame,
+        effects: &mut Effects,
+    ) -> Outcome {
+        let length = frame.bytes().len();
+        let (owner, way) = match port {
+            Port::Vf(vf) => match snapshot.interface_of_vf(vf) {
+                Some(interface) => {
+                    (Owner::Sender(interface.id), from_vm::receive(snapshot, interface, frame))
+                }
+                None => (Owner::Unassigned, Err(Outcome::Drop(DropReason::InterfaceDown))),
+            },
+            Port::Uplink => {
+                let from = from_network::receive(now, snapshot, &mut self.underlay, frame);
+                (from.owner, from.way)
+            }
+        };
+        let outcome = match way {
+            Ok(arrival) => self.track(now, snapshot, &arrival, frame, effects),
+            Err(outcome) => outcome,
+        };
+        self.counters.count(owner, length, outcome);
+        outcome
+    }
+
+    /// Removes connections whose time is over, at most `budget` of them, in the order of their deadlines. Called before
+    /// the packets of each burst, and now and then when there are none.
+    pub fn advance(&mut self, now: Time, budget: usize, effects: &mut Effects) -> Progress {
+        for _ in 0..budget {
+            let Some(id) = self.table.next_ended(now) else {
+                return Progress::Done;
+            };
+            self.remove_ended(id, effects);
+        }
+        Progress::More
+    }
+
+    /// Checks connections against a snapshot that is new to them, visiting at most `budget` places of the table; starts
+    /// over when the snapshot is another than at the last call. Packets need not wait for it: a connection is checked
+    /// at its next packet in any case.
+    pub fn sweep(
+        &mut self,
+        now: Time,
+        snapshot: &Snapshot,
+        budget: u32,
+        effects: &mut Effects,
+    ) -> Progress {
+        if self.sweep.epoch != Some(snapshot.epoch) {
+            self.sweep = Sweep { epoch: Some(snapshot.epoch), next: 0, done: false };
+        }
+        if self.sweep.done {
+            return Progress::Done;
+        }
+        let end = self.sweep.next.saturating_add(budget).min(self.table.places());
+        for index in self.sweep.next..end {
+            if let Some((id, connection)) = self.table.at(index)
+                && !connection.has_ended(now)
+            {
+                // Of no interest here: there is no packet to drop.
+                let _ = self.recheck(now, snapshot, id, effects);
+            }
+        }
+        self.sweep.next = end;
+        if end < self.table.places() {
+            return Progress::More;
+        }
+        self.sweep.done = true;
+        let is_known = |id: InterfaceId| snapshot.interface(id).is_some();
+        self.table.retain(is_known);
+        self.fragments.retain(is_known);
+        self.counters.retain(is_known);
+        Progress::Done
+    }
+
+    /// All connections.
+    pub fn connections(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+        self.table.iter()
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub const fn connection_count(&self) -> u32 {
+        self.table.len()
+    }
+
+    /// A connection, unless it is gone.
+    #[must_use]
+    pub fn connection(&self, id: ConnectionId) -> Option<&Connection> {
+        self.table.get(id)
+    }
+
+    /// Packets, bytes, drops.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The underlay's neighbours.
+    #[must_use]
+    pub const fn underlay(&self) -> &Underlay {
+        &self.underlay
+    }
+
+    /// Notes where a direction of a connection is carried; `false` when the connection is gone.
+    pub fn set_offload(&mut self, id: ConnectionId, direction: Direction, offload: Offload) -> bool {
+        let connection = self.table.get_mut(id);
+        let found = connection.map(|connection| connection.set_offload(direction, offload));
+        found.is_some()
+    }
+
+    /// Takes notice of packets of a connection that hardware carried, the last of them at `at`: they count, and keep it
+    /// alive, exactly as if software had carried them. `bytes` are those of the packets' own frames. `false` when the
+    /// connection is gone.
+    pub fn hardware_activity(
+        &mut self,
+        id: ConnectionId,
+        direction: Direction,
+        packets: u64,
+        bytes: u64,
+        at: Time,
+    ) -> bool {
+        let Some(connection) = self.table.get_mut(id) else {
+            return false;
+        };
+        connection.count_hardware(direction, packets, bytes);
+        if packets > 0 {
+            self.table.observe(id, direction, Event::Packet, at);
+        }
+        true
+    }
+
+    /// Removes a connection and says so.
+    pub(super) fn remove(
+        &mut self,
+        id: ConnectionId,
+        reason: RemovalReason,
+        at: Time,
+        effects: &mut Effects,
+    ) {
+        if let Some(connection) = self.table.remove(id) {
+            let key = connection.key(Direction::Forward);
+            effects.push(Effect::FlowRemoved { connection: id, key, reason, at });
+        }
+    }
+
+    /// Removes a connection whose time is over.
+    pub(super) fn remove_ended(&mut self, id: ConnectionId, effects: &mut Effects) {
+        if let Some(connection) = self.table.get(id) {
+            let (reason, at) = (connection.end(), connection.deadline());
+            self.remove(id, reason, at, effects);
+        }
+    }
+}
