@@ -8,7 +8,7 @@ mod tcp;
 mod timer_wheel;
 
 pub use connection::{Connection, Offload, State, WhySoftware};
-pub use table::ConnectionId;
+pub use table::ConnectionHandle;
 pub use tcp::TcpState;
 
 pub(crate) use connection::{Beginning, Event};
@@ -18,14 +18,14 @@ pub(crate) use tcp::{may_pick_up, opens};
 /// One of a connection's two directions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 #[repr(u8)]
-pub enum Direction {
+pub enum FlowDirection {
     /// From the initiator.
     Forward = 0,
     /// To the initiator.
     Reverse = 1,
 }
 
-impl Direction {
+impl FlowDirection {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Forward, Self::Reverse];
 }
@@ -41,18 +41,18 @@ pub struct PerDirection<T> {
 
 impl<T> PerDirection<T> {
     /// That of one direction.
-    pub const fn get(&self, direction: Direction) -> &T {
+    pub const fn get(&self, direction: FlowDirection) -> &T {
         match direction {
-            Direction::Forward => &self.forward,
-            Direction::Reverse => &self.reverse,
+            FlowDirection::Forward => &self.forward,
+            FlowDirection::Reverse => &self.reverse,
         }
     }
 
     /// That of one direction, to change it.
-    pub const fn get_mut(&mut self, direction: Direction) -> &mut T {
+    pub const fn get_mut(&mut self, direction: FlowDirection) -> &mut T {
         match direction {
-            Direction::Forward => &mut self.forward,
-            Direction::Reverse => &mut self.reverse,
+            FlowDirection::Forward => &mut self.forward,
+            FlowDirection::Reverse => &mut self.reverse,
         }
     }
 }

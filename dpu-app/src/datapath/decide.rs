@@ -37,15 +37,8 @@ pub fn decide(
         Side::FromNetwork => {
             check_ingress(interface, key, icmp)?;
             Ok(Decision {
-                forward: Path {
-                    steps: ArrayVec::new(),
-                    output: Output::Local(id),
-                    mtu: u16::MAX,
-                },
-                reverse_key: Key {
-                    zone: Zone::new(id, Side::FromVm),
-                    tuple: key.tuple.reversed(),
-                },
+                forward: Path { steps: ArrayVec::new(), output: Output::Local(id), mtu: u16::MAX },
+                reverse_key: Key { zone: Zone::new(id, Side::FromVm), tuple: key.tuple.reversed() },
                 reverse: answers_of(snapshot, interface, key.tuple.source()),
             })
         }
@@ -132,11 +125,7 @@ fn path(snapshot: &Snapshot, sender: &Interface, target: &Mapping) -> Result<Pat
     })
 }
 
-fn check_egress(
-    sender: &Interface,
-    key: &Key,
-    icmp: Option<(u8, u8)>,
-) -> Result<(), DropReason> {
+fn check_egress(sender: &Interface, key: &Key, icmp: Option<(u8, u8)>) -> Result<(), DropReason> {
     let flow = properties(key, icmp, key.tuple.destination());
     let allowed =
         sender.groups.is_empty() || sender.groups.iter().any(|group| group.allows_egress(&flow));

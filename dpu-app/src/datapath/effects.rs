@@ -6,7 +6,7 @@ use std::fmt;
 use model::decision::Key;
 
 use super::Time;
-use super::conntrack::{ConnectionId, Direction};
+use super::conntrack::{ConnectionHandle, FlowDirection};
 
 /// Something that happened to a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,14 +14,14 @@ pub enum Effect {
     /// A connection was created.
     FlowCreated {
         /// Which.
-        connection: ConnectionId,
+        connection: ConnectionHandle,
         /// As its initiator sent it.
         key: Key,
     },
     /// A connection is gone, and with it the meaning of its id.
     FlowRemoved {
         /// Which it was.
-        connection: ConnectionId,
+        connection: ConnectionHandle,
         /// As its initiator sent it.
         key: Key,
         /// Why.
@@ -32,19 +32,19 @@ pub enum Effect {
     /// What is decided for a connection changed, or the VTEP from which its packets come.
     DecisionChanged {
         /// Which.
-        connection: ConnectionId,
+        connection: ConnectionHandle,
     },
     /// A direction of a connection may be offloaded from now on.
     EligibleForOffload {
         /// Which.
-        connection: ConnectionId,
+        connection: ConnectionHandle,
         /// Which direction of it.
-        direction: Direction,
+        direction: FlowDirection,
     },
     /// A connection must be in hardware no longer: it is closing or starts anew.
     Withdraw {
         /// Which.
-        connection: ConnectionId,
+        connection: ConnectionHandle,
     },
 }
 

@@ -50,16 +50,14 @@ pub(crate) fn find_exit(
     };
     check_length(snapshot, arrival, path, frame)?;
     match (path.output, receiver) {
-        (Output::Local(_), receiver) => receiver.map(|receiver| Exit::Vm {
-            port: Port::Vf(receiver.vf),
-            interface: receiver.id,
-        }),
+        (Output::Local(_), receiver) => receiver
+            .map(|receiver| Exit::Vm { port: Port::Vf(receiver.vf), interface: receiver.id }),
         (Output::Tunnel(id), _) => {
             let header = tunnel_header(now, snapshot, underlay, id, effects);
             let header = header.map_err(Outcome::Drop)?;
             let length = frame.bytes().len().saturating_add(header.length());
             // Only a buffer without the headroom we ask for, or a frame of nearly 64 KiB, fails here.
-            (frame.start() >= header.length() && length <= usize::from(u16::MAX))
+            (frame.start() >= header.length() && u16::try_from(length).is_ok())
                 .then(|| Exit::Wire { header, source_port: vxlan_source_port(&arrival.packet) })
         }
     }

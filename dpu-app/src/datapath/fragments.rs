@@ -1,6 +1,5 @@
 //! Later fragments carry no ports: they follow what their packet's first fragment belonged to.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -71,7 +70,7 @@ struct Share {
 }
 
 impl FragmentTable {
-    pub(crate) fn new(limits: &FragmentLimits, lifetime: Duration, hasher: KeyHasher) -> Self {
+    pub(crate) fn new(limits: FragmentLimits, lifetime: Duration, hasher: KeyHasher) -> Self {
         let room = limits.table_size.get() as usize;
         Self {
             records: Vec::with_capacity(room),
@@ -141,10 +140,9 @@ impl FragmentTable {
     }
 
     fn hash(&self, packet: &PacketId) -> u32 {
-        let tuple = packet.tuple.with_ports(
-            (packet.identification >> 16) as u16,
-            packet.identification as u16,
-        );
+        let tuple = packet
+            .tuple
+            .with_ports((packet.identification >> 16) as u16, packet.identification as u16);
         self.hasher.hash(&Key { zone: packet.zone, tuple })
     }
 
@@ -208,7 +206,7 @@ mod tests {
             table_size: TableSize::try_from(size).unwrap(),
             per_interface: NonZeroU32::new(per_interface).unwrap(),
         };
-        FragmentTable::new(&limits, Duration::from_nanos(30), KeyHasher::new(1))
+        FragmentTable::new(limits, Duration::from_nanos(30), KeyHasher::new(1))
     }
 
     fn zone(interface: u32) -> Zone {
@@ -243,7 +241,8 @@ mod tests {
             table.record(Time(1), id(2, n), first(zone(2), 2));
         }
         assert!(table.find(Time(2), &id(1, 0)).is_some());
-        let kept: Vec<u32> = (0..100).filter(|n| table.find(Time(2), &id(2, *n)).is_some()).collect();
+        let kept: Vec<u32> =
+            (0..100).filter(|n| table.find(Time(2), &id(2, *n)).is_some()).collect();
         assert_eq!(kept, [96, 97, 98, 99]);
         table.record(Time(3), id(3, 0), first(zone(3), 3));
         // Full, and this one has nothing of its own to give.

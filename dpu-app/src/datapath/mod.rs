@@ -28,6 +28,7 @@ pub mod too_big;
 mod track;
 pub mod underlay;
 
+pub use conntrack::{ConnectionHandle, FlowDirection};
 pub use decide::decide;
 pub use outcome::{Outcome, Port, PortSyntax};
 pub use shard::{Progress, Shard};

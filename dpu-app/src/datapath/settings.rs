@@ -77,7 +77,11 @@ impl TryFrom<u32> for TableSize {
     type Error = TableSizeError;
 
     fn try_from(number: u32) -> Result<Self, Self::Error> {
-        if (1..=Self::MAX).contains(&number) { Ok(Self(number)) } else { Err(TableSizeError(number)) }
+        if (1..=Self::MAX).contains(&number) {
+            Ok(Self(number))
+        } else {
+            Err(TableSizeError(number))
+        }
     }
 }
 
@@ -201,7 +205,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(settings.timeouts.udp_one_way.duration(), Duration::from_secs(5));
-        assert_eq!(settings.timeouts.tcp_established.duration(), Duration::from_secs(7440));
+        assert_eq!(settings.timeouts.tcp_established.duration(), Duration::from_mins(124));
         assert_eq!(settings.tcp.pick_up, PickUp::For(Seconds(NonZeroU32::new(60).unwrap())));
         assert_eq!(settings.connections.table_size.get(), 100);
         assert_eq!(settings.offload.after_packets, 3);

@@ -4,10 +4,11 @@ use model::snapshot::{InterfaceId, Snapshot};
 use packet::Frame;
 
 use super::conntrack::{
-    Connection, ConnectionId, ConnectionTable, Direction, Event, KeyHasher, Offload,
+    Connection, ConnectionHandle, ConnectionTable, Event, FlowDirection, KeyHasher, Offload,
 };
 use super::counters::{Counters, Owner};
 use super::effects::{Effect, Effects, RemovalReason};
+use super::execute::solicit;
 use super::fragments::FragmentTable;
 use super::settings::Settings;
 use super::underlay::Underlay;
@@ -54,9 +55,9 @@ impl Shard {
         Self {
             settings,
             started: now,
-            table: ConnectionTable::new(&settings.connections, timeouts, hasher),
+            table: ConnectionTable::new(settings.connections, timeouts, hasher),
             fragments: FragmentTable::new(
-                &settings.fragments,
+                settings.fragments,
                 timeouts.fragments.duration(),
                 hasher,
             ),
@@ -148,8 +149,14 @@ impl Shard {
         Progress::Done
     }
 
+    /// Lets underlay neighbours that fell silent go, and asks those that are due to be asked again. Called about once a
+    /// second; traffic that hardware carries does not do it.
+    pub fn maintain_neighbors(&mut self, now: Time, snapshot: &Snapshot, effects: &mut Effects) {
+        self.underlay.maintain(now, |hop| solicit(&snapshot.node, hop, effects));
+    }
+
     /// All connections.
-    pub fn connections(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+    pub fn connections(&self) -> impl Iterator<Item = (ConnectionHandle, &Connection)> {
         self.table.iter()
     }
 
@@ -161,7 +168,7 @@ impl Shard {
 
     /// A connection, unless it is gone.
     #[must_use]
-    pub fn connection(&self, id: ConnectionId) -> Option<&Connection> {
+    pub fn connection(&self, id: ConnectionHandle) -> Option<&Connection> {
         self.table.get(id)
     }
 
@@ -178,7 +185,12 @@ impl Shard {
     }
 
     /// Notes where a direction of a connection is carried; `false` when the connection is gone.
-    pub fn set_offload(&mut self, id: ConnectionId, direction: Direction, offload: Offload) -> bool {
+    pub fn set_offload(
+        &mut self,
+        id: ConnectionHandle,
+        direction: FlowDirection,
+        offload: Offload,
+    ) -> bool {
         let connection = self.table.get_mut(id);
         let found = connection.map(|connection| connection.set_offload(direction, offload));
         found.is_some()
@@ -189,8 +201,8 @@ impl Shard {
     /// connection is gone.
     pub fn hardware_activity(
         &mut self,
-        id: ConnectionId,
-        direction: Direction,
+        id: ConnectionHandle,
+        direction: FlowDirection,
         packets: u64,
         bytes: u64,
         at: Time,
@@ -208,19 +220,19 @@ impl Shard {
     /// Removes a connection and says so.
     pub(super) fn remove(
         &mut self,
-        id: ConnectionId,
+        id: ConnectionHandle,
         reason: RemovalReason,
         at: Time,
         effects: &mut Effects,
     ) {
         if let Some(connection) = self.table.remove(id) {
-            let key = connection.key(Direction::Forward);
+            let key = connection.key(FlowDirection::Forward);
             effects.push(Effect::FlowRemoved { connection: id, key, reason, at });
         }
     }
 
     /// Removes a connection whose time is over.
-    pub(super) fn remove_ended(&mut self, id: ConnectionId, effects: &mut Effects) {
+    pub(super) fn remove_ended(&mut self, id: ConnectionHandle, effects: &mut Effects) {
         if let Some(connection) = self.table.get(id) {
             let (reason, at) = (connection.end(), connection.deadline());
             self.remove(id, reason, at, effects);

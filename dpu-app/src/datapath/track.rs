@@ -7,8 +7,9 @@ use packet::{Fragment, Frame, TcpFlags, Transport};
 
 use super::arrival::Arrival;
 use super::conntrack::{
-    Beginning, Connection, ConnectionId, Direction, Event, Offload, may_pick_up, opens,
+    Beginning, Connection, ConnectionHandle, Event, FlowDirection, Offload, may_pick_up, opens,
 };
+use super::decide::decide;
 use super::effects::{Effect, Effects, RemovalReason};
 use super::execute::{Exit, find_exit, send};
 use super::fragments::{First, PacketId};
@@ -16,7 +17,6 @@ use super::recheck::{Checked, Scope};
 use super::settings::PickUp;
 use super::shard::Shard;
 use super::{Outcome, Time, related};
-use super::decide::decide;
 
 /// What a packet belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -74,10 +74,9 @@ impl Shard {
                 let key = key.ok_or(DropReason::RelatedUnknown)?;
                 Ok(Subject { key, event: Event::Related })
             }
-            (transport, _) => Ok(Subject {
-                key: Key { zone, tuple: packet.tuple },
-                event: Event::of(transport),
-            }),
+            (transport, _) => {
+                Ok(Subject { key: Key { zone, tuple: packet.tuple }, event: Event::of(transport) })
+            }
         }
     }
 
@@ -89,7 +88,7 @@ impl Shard {
         snapshot: &Snapshot,
         subject: &Subject,
         effects: &mut Effects,
-    ) -> Result<Option<(ConnectionId, Direction)>, DropReason> {
+    ) -> Result<Option<(ConnectionHandle, FlowDirection)>, DropReason> {
         let Some((id, direction)) = self.table.find(&subject.key) else {
             return Ok(None);
         };
@@ -117,7 +116,7 @@ impl Shard {
         &mut self,
         now: Time,
         snapshot: &Snapshot,
-        id: ConnectionId,
+        id: ConnectionHandle,
         effects: &mut Effects,
     ) -> Result<(), DropReason> {
         let Some(connection) = self.table.get_mut(id) else {
@@ -127,7 +126,7 @@ impl Shard {
         if epoch == snapshot.epoch {
             return Ok(());
         }
-        let (key, before) = (connection.key(Direction::Forward), connection.decision());
+        let (key, before) = (connection.key(FlowDirection::Forward), connection.decision());
         let scope_now = Scope::of(snapshot, &key, before);
         if scope_now == Some(scope) {
             connection.set_checked(Checked { epoch: snapshot.epoch, scope });
@@ -163,7 +162,7 @@ impl Shard {
         snapshot: &Snapshot,
         arrival: &Arrival,
         subject: &Subject,
-        (id, direction): (ConnectionId, Direction),
+        (id, direction): (ConnectionHandle, FlowDirection),
         frame: &mut Frame,
         effects: &mut Effects,
     ) -> Result<Way, Outcome> {
@@ -172,8 +171,7 @@ impl Shard {
         };
         check_message(snapshot, arrival, connection, direction).map_err(Outcome::Drop)?;
         let path = connection.path(direction).map_err(Outcome::Drop)?.clone();
-        let exit =
-            find_exit(now, snapshot, &mut self.underlay, arrival, &path, frame, effects)?;
+        let exit = find_exit(now, snapshot, &mut self.underlay, arrival, &path, frame, effects)?;
         self.table.observe(id, direction, subject.event, now);
         Ok(Way { id, direction, path, exit })
     }
@@ -208,8 +206,7 @@ impl Shard {
             _ => false,
         };
         let path = decision.forward.clone();
-        let exit =
-            find_exit(now, snapshot, &mut self.underlay, arrival, &path, frame, effects)?;
+        let exit = find_exit(now, snapshot, &mut self.underlay, arrival, &path, frame, effects)?;
         let Some(scope) = Scope::of(snapshot, &subject.key, &decision) else {
             return drop(DropReason::InterfaceDown);
         };
@@ -229,7 +226,7 @@ impl Shard {
             return drop(DropReason::InterfaceQuota);
         };
         effects.push(Effect::FlowCreated { connection: id, key: subject.key });
-        Ok(Way { id, direction: Direction::Forward, path, exit })
+        Ok(Way { id, direction: FlowDirection::Forward, path, exit })
     }
 
     fn picks_up(&self, now: Time, flags: TcpFlags) -> bool {
@@ -271,8 +268,8 @@ impl Shard {
     /// Counts a packet of a connection, and tells the offload manager what changes by it.
     fn note(
         &mut self,
-        id: ConnectionId,
-        direction: Direction,
+        id: ConnectionHandle,
+        direction: FlowDirection,
         arrival: &Arrival,
         length: usize,
         effects: &mut Effects,
@@ -288,7 +285,7 @@ impl Shard {
         } else if moved && !matches!(connection.offload().get(direction), Offload::Software(_)) {
             effects.push(Effect::DecisionChanged { connection: id });
         }
-        for direction in Direction::ALL {
+        for direction in FlowDirection::ALL {
             if connection.becomes_eligible(direction, after_packets) {
                 effects.push(Effect::EligibleForOffload { connection: id, direction });
             }
@@ -298,8 +295,8 @@ impl Shard {
 
 /// A packet's way, from connection to exit.
 struct Way {
-    id: ConnectionId,
-    direction: Direction,
+    id: ConnectionHandle,
+    direction: FlowDirection,
     path: Path,
     exit: Exit,
 }
@@ -310,13 +307,13 @@ fn check_message(
     snapshot: &Snapshot,
     arrival: &Arrival,
     connection: &Connection,
-    direction: Direction,
+    direction: FlowDirection,
 ) -> Result<(), DropReason> {
     match (arrival.packet.transport, direction) {
-        (Transport::Icmp { kind, code }, Direction::Forward)
+        (Transport::Icmp { kind, code }, FlowDirection::Forward)
             if connection.icmp() != Some((kind, code)) =>
         {
-            let key = connection.key(Direction::Forward);
+            let key = connection.key(FlowDirection::Forward);
             decide(snapshot, &key, Some((kind, code)), Some(connection.decision())).map(|_| ())
         }
         _ => Ok(()),

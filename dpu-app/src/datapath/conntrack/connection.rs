@@ -7,7 +7,7 @@ use model::decision::{Decision, DropReason, Key, Path, Verdict};
 use packet::{TcpFlags, Transport};
 
 use super::tcp::{Transition, transition};
-use super::{Direction, PerDirection, TcpState};
+use super::{FlowDirection, PerDirection, TcpState};
 use crate::datapath::Time;
 use crate::datapath::counters::Traffic;
 use crate::datapath::effects::RemovalReason;
@@ -42,7 +42,9 @@ impl State {
     pub const fn is_half_open(self) -> bool {
         match self {
             Self::Tcp(state) => state.is_half_open(),
-            Self::Udp { answered } | Self::Echo { answered } | Self::Other { answered } => !answered,
+            Self::Udp { answered } | Self::Echo { answered } | Self::Other { answered } => {
+                !answered
+            }
         }
     }
 
@@ -128,11 +130,17 @@ pub enum WhySoftware {
     Eligible,
     /// Offload is switched off.
     Disabled,
-    /// The NIC cannot express the rule.
-    NotExpressible,
+    /// The interface it goes to has no port of the NIC.
+    NoPort,
+    /// The VTEP its packets come from is not known yet.
+    NoOuterSource,
+    /// The NIC's layout has no operation for one of its steps.
+    Steps,
+    /// The NIC lacks a rule that those of connections build upon.
+    StaticPart,
     /// The NIC's table is full.
     TableFull,
-    /// The NIC refused the rule, also when asked again.
+    /// The NIC, or its profile, refuses the rule.
     Refused,
 }
 
@@ -148,8 +156,11 @@ impl WhySoftware {
             Self::Dropped => "dropped",
             Self::Eligible => "eligible",
             Self::Disabled => "disabled",
-            Self::NotExpressible => "not_expressible",
-            Self::TableFull => "table_full",
+            Self::NoPort => "no_port",
+            Self::NoOuterSource => "no_outer_source",
+            Self::Steps => "steps",
+            Self::StaticPart => "static_rules",
+            Self::TableFull => "nic_table_full",
             Self::Refused => "refused",
         }
     }
@@ -229,10 +240,10 @@ impl Connection {
 
     /// The key under which packets of a direction are found.
     #[must_use]
-    pub const fn key(&self, direction: Direction) -> Key {
+    pub const fn key(&self, direction: FlowDirection) -> Key {
         match direction {
-            Direction::Forward => self.key,
-            Direction::Reverse => self.decision.reverse_key,
+            FlowDirection::Forward => self.key,
+            FlowDirection::Reverse => self.decision.reverse_key,
         }
     }
 
@@ -246,11 +257,11 @@ impl Connection {
     ///
     /// # Errors
     /// The reason for which they are dropped.
-    pub const fn path(&self, direction: Direction) -> Result<&Path, DropReason> {
+    pub const fn path(&self, direction: FlowDirection) -> Result<&Path, DropReason> {
         match (direction, &self.decision.reverse) {
-            (Direction::Forward, _) => Ok(&self.decision.forward),
-            (Direction::Reverse, Verdict::Forward(path)) => Ok(path),
-            (Direction::Reverse, Verdict::Drop(reason)) => Err(*reason),
+            (FlowDirection::Forward, _) => Ok(&self.decision.forward),
+            (FlowDirection::Reverse, Verdict::Forward(path)) => Ok(path),
+            (FlowDirection::Reverse, Verdict::Drop(reason)) => Err(*reason),
         }
     }
 
@@ -319,7 +330,7 @@ impl Connection {
         self.decision = decision;
     }
 
-    pub(crate) fn set_offload(&mut self, direction: Direction, offload: Offload) {
+    pub(crate) fn set_offload(&mut self, direction: FlowDirection, offload: Offload) {
         *self.offload.get_mut(direction) = offload;
     }
 
@@ -338,7 +349,11 @@ impl Connection {
     }
 
     /// Whether the packet opens a new connection in place of this one; if so, how this one ended.
-    pub(crate) fn starts_anew(&self, direction: Direction, event: Event) -> Option<RemovalReason> {
+    pub(crate) fn starts_anew(
+        &self,
+        direction: FlowDirection,
+        event: Event,
+    ) -> Option<RemovalReason> {
         let (State::Tcp(state), Event::Segment(flags)) = (self.state, event) else {
             return None;
         };
@@ -349,11 +364,17 @@ impl Connection {
     }
 
     /// Takes notice of a packet, or of several that hardware carried, the last one at `at`.
-    pub(crate) fn observe(&mut self, direction: Direction, event: Event, at: Time, timeouts: &Timeouts) {
+    pub(crate) fn observe(
+        &mut self,
+        direction: FlowDirection,
+        event: Event,
+        at: Time,
+        timeouts: &Timeouts,
+    ) {
         if event == Event::Related {
             return;
         }
-        let answer = direction == Direction::Reverse;
+        let answer = direction == FlowDirection::Reverse;
         self.state = match self.state {
             State::Tcp(state) => match transition(state, direction, event.flags()) {
                 Transition::Enter(state) => State::Tcp(state),
@@ -368,12 +389,12 @@ impl Connection {
     }
 
     /// Counts a packet that software carried.
-    pub(crate) fn count_software(&mut self, direction: Direction, bytes: usize) {
+    pub(crate) fn count_software(&mut self, direction: FlowDirection, bytes: usize) {
         self.software.get_mut(direction).add(1, bytes as u64);
     }
 
     /// Counts packets that hardware carried.
-    pub(crate) fn count_hardware(&mut self, direction: Direction, packets: u64, bytes: u64) {
+    pub(crate) fn count_hardware(&mut self, direction: FlowDirection, packets: u64, bytes: u64) {
         self.hardware.get_mut(direction).add(packets, bytes);
     }
 
@@ -387,18 +408,20 @@ impl Connection {
             return false;
         }
         let ending = Offload::Software(WhySoftware::Ending);
-        let was = std::mem::replace(
-            &mut self.offload,
-            PerDirection { forward: ending, reverse: ending },
-        );
-        Direction::ALL.iter().any(|direction| match was.get(*direction) {
+        let was =
+            std::mem::replace(&mut self.offload, PerDirection { forward: ending, reverse: ending });
+        FlowDirection::ALL.iter().any(|direction| match was.get(*direction) {
             Offload::Software(why) => !why.is_waiting(),
             Offload::Pending | Offload::Hardware => true,
         })
     }
 
     /// Whether `direction` has just become a candidate for hardware; notes that, or why it is none.
-    pub(crate) fn becomes_eligible(&mut self, direction: Direction, after_packets: u32) -> bool {
+    pub(crate) fn becomes_eligible(
+        &mut self,
+        direction: FlowDirection,
+        after_packets: u32,
+    ) -> bool {
         let Offload::Software(why) = *self.offload.get(direction) else {
             return false;
         };
@@ -409,11 +432,12 @@ impl Connection {
         let why = match self.state {
             State::Echo { .. } | State::Other { .. } => WhySoftware::Protocol,
             State::Tcp(state) if state.is_half_open() => WhySoftware::NotEstablished,
-            State::Tcp(TcpState::Established) => WhySoftware::Eligible,
+            State::Tcp(TcpState::Established) | State::Udp { answered: true } => {
+                WhySoftware::Eligible
+            }
             State::Tcp(_) => WhySoftware::Ending,
-            State::Udp { answered: true } => WhySoftware::Eligible,
             State::Udp { answered: false }
-                if direction == Direction::Forward && enough(self.software.forward.packets) =>
+                if direction == FlowDirection::Forward && enough(self.software.forward.packets) =>
             {
                 WhySoftware::Eligible
             }

@@ -100,7 +100,8 @@ impl Slot {
     }
 
     fn unpack(bits: u64) -> Option<Self> {
-        (bits != 0).then_some(Self { hash: (bits >> 32) as u32, entry: (bits as u32).wrapping_sub(1) })
+        (bits != 0)
+            .then_some(Self { hash: (bits >> 32) as u32, entry: (bits as u32).wrapping_sub(1) })
     }
 }
 

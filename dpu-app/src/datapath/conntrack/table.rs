@@ -6,23 +6,23 @@ use model::decision::{Decision, Key};
 use model::snapshot::InterfaceId;
 use zerocopy::IntoBytes;
 
+use super::FlowDirection;
 use super::chain::{Chain, Links};
 use super::connection::{Connection, Event};
 use super::index::Index;
 use super::timer_wheel::TimerWheel;
-use super::Direction;
 use crate::datapath::Time;
 use crate::datapath::by_interface::ByInterface;
 use crate::datapath::settings::{ConnectionLimits, Timeouts};
 
 /// Names a connection of a shard. When the connection is gone, its id names nothing, also after its place was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct ConnectionId {
+pub struct ConnectionHandle {
     index: u32,
     generation: u32,
 }
 
-impl ConnectionId {
+impl ConnectionHandle {
     /// Its place in the arena: small, dense, and used again.
     #[must_use]
     pub const fn index(self) -> u32 {
@@ -53,9 +53,9 @@ impl KeyHasher {
         };
         let start = fold(self.seed ^ ODD, u64::from(key.zone.number()));
         let (words, rest) = key.tuple.as_bytes().as_chunks::<8>();
-        let state = words.iter().fold(start, |state, word| {
-            fold(state.wrapping_add(ODD), u64::from_ne_bytes(*word))
-        });
+        let state = words
+            .iter()
+            .fold(start, |state, word| fold(state.wrapping_add(ODD), u64::from_ne_bytes(*word)));
         let state = rest.iter().fold(state, |state, byte| fold(state, u64::from(*byte)));
         (state ^ state >> 32) as u32
     }
@@ -92,12 +92,12 @@ pub(crate) struct ConnectionTable {
     timeouts: Timeouts,
 }
 
-const fn entry(index: u32, direction: Direction) -> u32 {
+const fn entry(index: u32, direction: FlowDirection) -> u32 {
     index << 1 | direction as u32
 }
 
 impl ConnectionTable {
-    pub(crate) fn new(limits: &ConnectionLimits, timeouts: Timeouts, hasher: KeyHasher) -> Self {
+    pub(crate) fn new(limits: ConnectionLimits, timeouts: Timeouts, hasher: KeyHasher) -> Self {
         let capacity = limits.table_size.get();
         let room = capacity as usize;
         Self {
@@ -126,9 +126,9 @@ impl ConnectionTable {
     }
 
     /// The connection to which packets with this key belong, and their direction.
-    pub(crate) fn find(&self, key: &Key) -> Option<(ConnectionId, Direction)> {
+    pub(crate) fn find(&self, key: &Key) -> Option<(ConnectionHandle, FlowDirection)> {
         let direction_of = |entry: u32| {
-            if entry & 1 == 0 { Direction::Forward } else { Direction::Reverse }
+            if entry & 1 == 0 { FlowDirection::Forward } else { FlowDirection::Reverse }
         };
         let found = self.index.find(self.hasher.hash(key), |entry| {
             self.at(entry >> 1).is_some_and(|(_, c)| c.key(direction_of(entry)) == *key)
@@ -137,29 +137,32 @@ impl ConnectionTable {
     }
 
     /// The connection at a place of the arena, if there is one.
-    pub(crate) fn at(&self, index: u32) -> Option<(ConnectionId, &Connection)> {
+    pub(crate) fn at(&self, index: u32) -> Option<(ConnectionHandle, &Connection)> {
         let slot = self.slots.get(index as usize)?;
-        let id = ConnectionId { index, generation: slot.generation };
+        let id = ConnectionHandle { index, generation: slot.generation };
         Some((id, slot.connection.as_ref()?))
     }
 
-    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+    pub(crate) fn get(&self, id: ConnectionHandle) -> Option<&Connection> {
         let slot = self.slots.get(id.index as usize)?;
         slot.connection.as_ref().filter(|_| slot.generation == id.generation)
     }
 
     /// For changes that touch neither keys, state nor deadline.
-    pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+    pub(crate) fn get_mut(&mut self, id: ConnectionHandle) -> Option<&mut Connection> {
         let slot = self.slots.get_mut(id.index as usize)?;
         slot.connection.as_mut().filter(|_| slot.generation == id.generation)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionHandle, &Connection)> {
         (0..self.places()).filter_map(|index| self.at(index))
     }
 
     /// Whether there is room for one more connection of `interface`; if not, which of its own could give way.
-    pub(crate) fn room_for(&self, interface: InterfaceId) -> Result<Option<ConnectionId>, Full> {
+    pub(crate) fn room_for(
+        &self,
+        interface: InterfaceId,
+    ) -> Result<Option<ConnectionHandle>, Full> {
         let share = self.shares.get(&interface);
         let used = share.map_or(0, |share| share.connections);
         if used < self.per_interface.get() && self.live < self.capacity {
@@ -171,7 +174,11 @@ impl ConnectionTable {
 
     /// Adds a connection, for which there must be room, with its first packet, under its forward key, which must be free. A reverse key that
     /// another connection has stays with that one: its decision was made for that very key.
-    pub(crate) fn insert(&mut self, mut connection: Connection, event: Event) -> Option<ConnectionId> {
+    pub(crate) fn insert(
+        &mut self,
+        mut connection: Connection,
+        event: Event,
+    ) -> Option<ConnectionHandle> {
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.places() < self.capacity => {
@@ -180,13 +187,13 @@ impl ConnectionTable {
             }
             None => return None,
         };
-        connection.observe(Direction::Forward, event, connection.created(), &self.timeouts);
-        let keys = Direction::ALL.map(|direction| (direction, connection.key(direction)));
+        connection.observe(FlowDirection::Forward, event, connection.created(), &self.timeouts);
+        let keys = FlowDirection::ALL.map(|direction| (direction, connection.key(direction)));
         let deadline = connection.deadline();
         let is_half_open = connection.state().is_half_open();
         let slot = self.slots.get_mut(index as usize)?;
         slot.connection = Some(connection);
-        let id = ConnectionId { index, generation: slot.generation };
+        let id = ConnectionHandle { index, generation: slot.generation };
         self.live = self.live.saturating_add(1);
         let [(_, forward), _] = keys;
         let share = self.shares.entry(forward.zone.interface()).or_default();
@@ -201,10 +208,11 @@ impl ConnectionTable {
         Some(id)
     }
 
-    fn add_key(&mut self, index: u32, direction: Direction, key: &Key) {
+    fn add_key(&mut self, index: u32, direction: FlowDirection, key: &Key) {
         let hash = self.hasher.hash(key);
         let taken = self.index.find(hash, |other| {
-            let found = if other & 1 == 0 { Direction::Forward } else { Direction::Reverse };
+            let found =
+                if other & 1 == 0 { FlowDirection::Forward } else { FlowDirection::Reverse };
             other != entry(index, direction)
                 && self.at(other >> 1).is_some_and(|(_, c)| c.key(found) == *key)
         });
@@ -214,7 +222,7 @@ impl ConnectionTable {
     }
 
     /// Removes a connection.
-    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+    pub(crate) fn remove(&mut self, id: ConnectionHandle) -> Option<Connection> {
         let slot = self.slots.get_mut(id.index as usize)?;
         if slot.generation != id.generation {
             return None;
@@ -223,12 +231,12 @@ impl ConnectionTable {
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.index);
         self.live = self.live.saturating_sub(1);
-        for direction in Direction::ALL {
+        for direction in FlowDirection::ALL {
             let hash = self.hasher.hash(&connection.key(direction));
             self.index.remove(hash, entry(id.index, direction));
         }
         self.wheel.disarm(id.index);
-        let owner = connection.key(Direction::Forward).zone.interface();
+        let owner = connection.key(FlowDirection::Forward).zone.interface();
         if let Some(share) = self.shares.get_mut(&owner) {
             share.connections = share.connections.saturating_sub(1);
             if connection.state().is_half_open() {
@@ -239,7 +247,13 @@ impl ConnectionTable {
     }
 
     /// Lets a connection take notice of traffic: state, timer, and whether it still counts as half-open.
-    pub(crate) fn observe(&mut self, id: ConnectionId, direction: Direction, event: Event, at: Time) {
+    pub(crate) fn observe(
+        &mut self,
+        id: ConnectionHandle,
+        direction: FlowDirection,
+        event: Event,
+        at: Time,
+    ) {
         let timeouts = self.timeouts;
         let Some(connection) = self.get_mut(id) else {
             return;
@@ -247,7 +261,7 @@ impl ConnectionTable {
         let was_half_open = connection.state().is_half_open();
         connection.observe(direction, event, at, &timeouts);
         let is_half_open = connection.state().is_half_open();
-        let owner = connection.key(Direction::Forward).zone.interface();
+        let owner = connection.key(FlowDirection::Forward).zone.interface();
         let deadline = connection.deadline();
         if was_half_open
             && !is_half_open
@@ -262,21 +276,21 @@ impl ConnectionTable {
     }
 
     /// Replaces what is decided for a connection, and with it the key of its answers.
-    pub(crate) fn set_decision(&mut self, id: ConnectionId, decision: Decision) {
+    pub(crate) fn set_decision(&mut self, id: ConnectionHandle, decision: Decision) {
         let Some(connection) = self.get_mut(id) else {
             return;
         };
-        let before = connection.key(Direction::Reverse);
+        let before = connection.key(FlowDirection::Reverse);
         let after = decision.reverse_key;
         connection.set_decision(decision);
         if before != after {
-            self.index.remove(self.hasher.hash(&before), entry(id.index, Direction::Reverse));
-            self.add_key(id.index, Direction::Reverse, &after);
+            self.index.remove(self.hasher.hash(&before), entry(id.index, FlowDirection::Reverse));
+            self.add_key(id.index, FlowDirection::Reverse, &after);
         }
     }
 
     /// The next connection whose time is over by `now`; it stays in the table, for the caller to remove.
-    pub(crate) fn next_ended(&mut self, now: Time) -> Option<ConnectionId> {
+    pub(crate) fn next_ended(&mut self, now: Time) -> Option<ConnectionHandle> {
         while let Some((index, _)) = self.wheel.next_due(now) {
             let Some((id, connection)) = self.at(index) else {
                 continue;

@@ -2,7 +2,7 @@
 
 use packet::TcpFlags;
 
-use super::Direction;
+use super::FlowDirection;
 
 /// How far a TCP connection has come.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -14,7 +14,7 @@ pub enum TcpState {
     /// The initiator acknowledged; data flows.
     Established,
     /// One side (the direction in which it sends) sent a FIN.
-    Closing(Direction),
+    Closing(FlowDirection),
     /// Both sides sent a FIN.
     TimeWait,
     /// A RST was seen. Traffic in both directions after it shows that it was not genuine.
@@ -65,8 +65,8 @@ pub(crate) const fn may_pick_up(flags: TcpFlags) -> bool {
 /// What a segment with `flags`, sent in `direction`, does to a connection in `state`. A later fragment, whose bits are
 /// not known, counts as a segment without any.
 #[must_use]
-pub(crate) fn transition(state: TcpState, direction: Direction, flags: TcpFlags) -> Transition {
-    use Direction::{Forward, Reverse};
+pub(crate) fn transition(state: TcpState, direction: FlowDirection, flags: TcpFlags) -> Transition {
+    use FlowDirection::{Forward, Reverse};
     use TcpState::{Closing, Established, Reset, SynReceived, SynSent, TimeWait};
 
     // Endpoints look at RST before SYN (RFC 9293, section 3.10.7).
@@ -93,7 +93,8 @@ pub(crate) fn transition(state: TcpState, direction: Direction, flags: TcpFlags)
         Closing(first) => Closing(first),
         TimeWait => TimeWait,
         Reset { forward, reverse } => {
-            let (forward, reverse) = (forward || direction == Forward, reverse || direction == Reverse);
+            let (forward, reverse) =
+                (forward || direction == Forward, reverse || direction == Reverse);
             match (forward && reverse, fin) {
                 (true, true) => Closing(direction),
                 (true, false) => Established,
@@ -107,7 +108,7 @@ pub(crate) fn transition(state: TcpState, direction: Direction, flags: TcpFlags)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Direction::{Forward as F, Reverse as R};
+    use FlowDirection::{Forward as F, Reverse as R};
     use TcpState::{Closing, Established, SynReceived, SynSent, TimeWait};
     use Transition::{Enter, Ignore, StartAnew};
 

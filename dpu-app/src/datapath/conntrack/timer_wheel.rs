@@ -89,14 +89,23 @@ impl TimerWheel {
                 return None;
             }
             self.clock = self.clock.max(start);
-            let element = self.slots.get(slot).and_then(|chain| chain.first())?;
-            let when = self.timers.get(element as usize)?.when;
-            self.disarm(element);
             if level == 0 {
+                let element = self.first(slot)?;
+                let when = self.timers.get(element as usize)?.when;
+                self.disarm(element);
                 return Some((element, Time(when)));
             }
-            self.place(element, when);
+            // All of them: none may stay behind in a slot that the clock has entered.
+            while let Some(element) = self.first(slot) {
+                let when = self.timers.get(element as usize)?.when;
+                self.disarm(element);
+                self.place(element, when);
+            }
         }
+    }
+
+    fn first(&self, slot: usize) -> Option<u32> {
+        self.slots.get(slot).and_then(|chain| chain.first())
     }
 
     /// The earliest occupied slot: its level, its position and the time at which it begins.
