@@ -1,7 +1,7 @@
 //! From the connection table to the way out: what a packet belongs to, what is decided for that, and what it means for
 //! it.
 
-use model::decision::{DropReason, Key, Path};
+use model::decision::{DropReason, Key, Path, Side};
 use model::snapshot::Snapshot;
 use packet::{Fragment, Frame, TcpFlags, Transport};
 
@@ -147,6 +147,10 @@ impl Shard {
         if let Some(scope) = Scope::of(snapshot, &key, &decision) {
             connection.set_checked(Checked { epoch: snapshot.epoch, scope });
         }
+        let stranger = !may_come_from(snapshot, connection);
+        if stranger && connection.forget_vtep() {
+            effects.push(Effect::Withdraw { connection: id });
+        }
         if changed {
             self.table.set_decision(id, decision);
             effects.push(Effect::DecisionChanged { connection: id });
@@ -291,6 +295,21 @@ impl Shard {
             }
         }
     }
+}
+
+/// Whether packets of the connection may still come from the VTEP they came from. Software asks for each packet;
+/// hardware matches the one VTEP that was right when the rule was made.
+fn may_come_from(snapshot: &Snapshot, connection: &Connection) -> bool {
+    let Some(vtep) = connection.vtep() else {
+        return true;
+    };
+    FlowDirection::ALL.iter().map(|direction| connection.key(*direction)).all(|key| {
+        key.zone.side() == Side::FromVm
+            || snapshot
+                .interface(key.zone.interface())
+                .and_then(|interface| snapshot.vpc(interface.vpc))
+                .is_some_and(|vpc| vpc.mappings.admits(key.tuple.source(), vtep))
+    })
 }
 
 /// A packet's way, from connection to exit.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use model::decision::{Decision, DropReason, Key, Path, Verdict};
+use model::decision::{Decision, DropReason, Key, Path, Side, Verdict};
 use packet::{TcpFlags, Transport};
 
 use super::tcp::{Transition, transition};
@@ -169,7 +169,12 @@ impl WhySoftware {
     const fn is_waiting(self) -> bool {
         matches!(
             self,
-            Self::NotEstablished | Self::OneWay | Self::Ending | Self::Dropped | Self::Protocol
+            Self::NotEstablished
+                | Self::OneWay
+                | Self::Ending
+                | Self::Dropped
+                | Self::Protocol
+                | Self::NoOuterSource
         )
     }
 }
@@ -348,6 +353,13 @@ impl Connection {
         self.vtep.replace(vtep).is_some_and(|before| before != vtep)
     }
 
+    /// Forgets where packets from the wire came from, as nothing may come from there any more: until the first one from
+    /// elsewhere, hardware must not carry the connection. Whether it did, or was about to.
+    pub(crate) fn forget_vtep(&mut self) -> bool {
+        self.vtep = None;
+        self.to_software(WhySoftware::NoOuterSource)
+    }
+
     /// Whether the packet opens a new connection in place of this one; if so, how this one ended.
     pub(crate) fn starts_anew(
         &self,
@@ -407,9 +419,14 @@ impl Connection {
         if matches!(state, TcpState::Established) || state.is_half_open() {
             return false;
         }
-        let ending = Offload::Software(WhySoftware::Ending);
-        let was =
-            std::mem::replace(&mut self.offload, PerDirection { forward: ending, reverse: ending });
+        self.to_software(WhySoftware::Ending)
+    }
+
+    /// Puts both directions into software's care. Whether one of them was in another's.
+    fn to_software(&mut self, why: WhySoftware) -> bool {
+        let software = Offload::Software(why);
+        let software = PerDirection { forward: software, reverse: software };
+        let was = std::mem::replace(&mut self.offload, software);
         FlowDirection::ALL.iter().any(|direction| match was.get(*direction) {
             Offload::Software(why) => !why.is_waiting(),
             Offload::Pending | Offload::Hardware => true,
@@ -443,8 +460,12 @@ impl Connection {
             }
             State::Udp { answered: false } => WhySoftware::OneWay,
         };
+        let from_network = self.key(direction).zone.side() == Side::FromNetwork;
         let why = match (why, self.path(direction)) {
             (WhySoftware::Eligible, Err(_)) => WhySoftware::Dropped,
+            (WhySoftware::Eligible, Ok(_)) if from_network && self.vtep.is_none() => {
+                WhySoftware::NoOuterSource
+            }
             _ => why,
         };
         self.set_offload(direction, Offload::Software(why));
