@@ -50,6 +50,11 @@ impl<H: Header> Match<H> {
         }
     }
 
+    /// Which bits count, without the values.
+    fn to_mask(self) -> Self {
+        Self { spec: None, last: None, mask: Some(self.effective_mask()) }
+    }
+
     /// Whether a header taken from a packet is what this asks for.
     #[must_use]
     pub fn admits(&self, actual: &H) -> bool {
@@ -160,6 +165,20 @@ macro_rules! items {
                 match self {
                     Self::Void => ItemKind::Void,
                     $(Self::$kind(_) => ItemKind::$kind,)+
+                }
+            }
+
+            /// The item as a pattern template has it: what is looked at, without values, but for a register's number.
+            #[must_use]
+            pub fn to_template(&self) -> Self {
+                match self {
+                    Self::Void => Self::Void,
+                    Self::Tag(asked) => Self::Tag(Match {
+                        spec: asked.spec.map(|tag| Tag { data: 0, index: tag.index }),
+                        ..asked.to_mask()
+                    }),
+                    $(#[allow(unreachable_patterns, reason = "TAG has an arm of its own")]
+                    Self::$kind(asked) => Self::$kind(asked.to_mask()),)+
                 }
             }
 

@@ -1,0 +1,76 @@
+//! The template form: every shape of rule the layout can have, announced once as a table of its own.
+
+use rte_flow::{
+    Action, ActionsTemplate, Api, Attributes, Domain, Item, ModifyField, ModifySource,
+    PatternTemplate, RawEncap, Rule, TemplateAction,
+};
+
+use crate::layout::Table;
+use crate::nic::{Nic, samples};
+
+/// One template table: the rules of one shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableTemplate {
+    /// The layout's table it belongs to; several shapes may.
+    pub table: Table,
+    /// Where its rules sit.
+    pub attributes: Attributes,
+    /// What they match.
+    pub pattern: PatternTemplate,
+    /// What they do.
+    pub actions: ActionsTemplate,
+}
+
+/// The template tables of the layout on a NIC: one for each shape of rule that its profile accepts.
+#[must_use]
+pub fn templates(nic: &Nic) -> Vec<TableTemplate> {
+    let mut tables: Vec<TableTemplate> = Vec::new();
+    for entry in samples() {
+        let Ok(rule) = nic.rule_for(&entry, Api::Template) else { continue };
+        let shape = shape(entry.table(), &rule);
+        if !tables.contains(&shape) {
+            tables.push(shape);
+        }
+    }
+    tables
+}
+
+/// The template table that a rule belongs to, were it announced.
+#[must_use]
+pub fn shape(table: Table, rule: &Rule) -> TableTemplate {
+    TableTemplate {
+        table,
+        attributes: rule.attributes,
+        pattern: PatternTemplate {
+            domain: Domain::Transfer,
+            relaxed_matching: false,
+            pattern: rule.pattern.iter().map(Item::to_template).collect(),
+        },
+        actions: ActionsTemplate {
+            domain: Domain::Transfer,
+            actions: rule.actions.iter().map(action_shape).collect(),
+        },
+    }
+}
+
+/// What of an action is the same for every rule of its shape.
+fn action_shape(action: &Action) -> TemplateAction {
+    match action {
+        Action::ModifyField(modify) => {
+            let source = match modify.source {
+                ModifySource::Value(_) => ModifySource::Value([0; 16]),
+                ModifySource::Pointer(_) => ModifySource::Pointer([0; 16]),
+                field @ ModifySource::Field(_) => field,
+            };
+            TemplateAction::Shaped(Action::ModifyField(ModifyField { source, ..*modify }))
+        }
+        Action::RawEncap(encap) => TemplateAction::Shaped(Action::RawEncap(RawEncap {
+            data: vec![0; encap.data.len()],
+            preserve: encap.preserve.clone(),
+        })),
+        Action::Jump(_) | Action::VxlanDecap | Action::Count(_) => {
+            TemplateAction::Fixed(action.clone())
+        }
+        other => TemplateAction::PerRule(other.kind()),
+    }
+}
