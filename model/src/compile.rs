@@ -426,12 +426,12 @@ impl<'a> Compiler<'a> {
     }
 
     fn compile_subnets(&mut self) -> Vec<Option<Subnet>> {
-        let mut sets = self.route_sets();
-        let mut old: HashMap<&[(IpNet, RouteTarget)], &Arc<RouteSet>> = HashMap::new();
+        let sets = self.route_sets();
+        // Equal sets are one, within this snapshot and with the one before: a set's generation stands for its content.
+        let mut known: HashMap<&[(IpNet, RouteTarget)], Arc<RouteSet>> = HashMap::new();
         for (_, subnet) in self.previous.into_iter().flat_map(Snapshot::subnets) {
-            old.insert(subnet.routes.routes(), &subnet.routes);
+            known.insert(subnet.routes.routes(), Arc::clone(&subnet.routes));
         }
-        let mut compiled: HashMap<(&str, Option<&str>), Arc<RouteSet>> = HashMap::new();
         let mut last = self.last.generation;
         let subnets = self
             .subnets
@@ -440,12 +440,9 @@ impl<'a> Compiler<'a> {
                 let subnet = (*subnet)?;
                 let spec = &subnet.spec;
                 let key = (spec.vpc.as_str(), spec.route_table.as_deref());
-                let routes = compiled.entry(key).or_insert_with(|| {
-                    let routes = sets.remove(&key).unwrap_or_default();
-                    old.get(&routes[..]).map_or_else(
-                        || Arc::new(RouteSet::compile(routes, next(&mut last))),
-                        |old| Arc::clone(old),
-                    )
+                let effective = sets.get(&key).map_or(&[][..], |routes| &routes[..]);
+                let routes = known.entry(effective).or_insert_with(|| {
+                    Arc::new(RouteSet::compile(effective.to_vec(), next(&mut last)))
                 });
                 let vpc = VpcIndex(*self.vpc_numbers.get(spec.vpc.as_str())?);
                 let (v4, v6) = gateways(&spec.cidrs);
