@@ -1,1 +1,3 @@
-//! The simulated NIC: an eswitch model, its DPDK driver, virtual links.
+//! The simulated NIC: a pure model of a switchdev eswitch, and what its driver needs besides.
+
+pub mod eswitch;

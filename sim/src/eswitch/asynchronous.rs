@@ -1,0 +1,285 @@
+//! The asynchronous API: queues of operations and their completions.
+
+use std::collections::VecDeque;
+
+use rte_flow::{Action, Api, EAGAIN, EBUSY, EINVAL, ENOENT, ENOSPC, ErrorKind, FlowError, Item};
+
+use super::rule::{RuleId, Stage};
+use super::switch::Eswitch;
+use super::template::TableId;
+use super::time::Time;
+
+/// The result of an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Completion {
+    /// What was passed when it was enqueued.
+    pub user_data: u64,
+    /// The errno when it failed. The handle of a rule whose creation failed is dead with this completion.
+    pub result: Result<(), i32>,
+}
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Create,
+    /// A creation that an injected fault lets fail.
+    Refused(i32),
+    Destroy,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Operation {
+    kind: Kind,
+    rule: RuleId,
+    user_data: u64,
+}
+
+/// A queue of a port.
+#[derive(Debug, Default)]
+pub struct Queue {
+    size: usize,
+    /// Not pushed yet.
+    postponed: Vec<Operation>,
+    /// Pushed; each with the time its completion can be pulled.
+    pushed: VecDeque<(Time, Operation)>,
+}
+
+impl Queue {
+    /// Forgets all operations.
+    pub fn clear(&mut self) {
+        self.postponed.clear();
+        self.pushed.clear();
+    }
+
+    fn in_flight(&self) -> usize {
+        self.postponed.len() + self.pushed.len()
+    }
+}
+
+/// A rule's place in a template table, with the values it is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct TableRule<'a> {
+    /// The table.
+    pub table: TableId,
+    /// Values for the items of the pattern template.
+    pub items: &'a [Item],
+    /// Which of the table's pattern templates.
+    pub pattern_template: usize,
+    /// Configurations for the actions of the actions template.
+    pub actions: &'a [Action],
+    /// Which of the table's actions templates.
+    pub actions_template: usize,
+}
+
+/// How an operation is enqueued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Enqueue {
+    /// Which queue.
+    pub queue: u32,
+    /// Whether it waits for a push; else it is pushed with all before it.
+    pub postpone: bool,
+    /// Comes back with the completion.
+    pub user_data: u64,
+}
+
+impl Eswitch {
+    /// Gives a port its queues, each of so many operations in flight (`rte_flow_configure`).
+    ///
+    /// # Errors
+    /// `ENOTSUP` when the profile has no templates, `EINVAL` for a queue without room or a started port, `EBUSY` while
+    /// operations are in flight.
+    pub fn configure(&mut self, port: u16, queues: &[u32]) -> Result<(), FlowError> {
+        if !self.profile.interface.templates {
+            let message = "incorrect steering mode: there are no queues; use rte_flow_create";
+            return Err(FlowError::other(ErrorKind::Unspecified, rte_flow::ENOTSUP, message));
+        }
+        if self.ports.known(port)?.started {
+            let message = "the port is started; configure flow queues before starting it";
+            return Err(FlowError::other(ErrorKind::State, EINVAL, message));
+        }
+        if queues.is_empty() || queues.contains(&0) {
+            let message = "flow queues need room for an operation; give at least one queue a size";
+            return Err(FlowError::other(ErrorKind::Unspecified, EINVAL, message));
+        }
+        let mut mine = self.queues.iter().filter(|((owner, _), _)| *owner == port);
+        if mine.any(|(_, queue)| queue.in_flight() > 0) {
+            let message = "operations are in flight; pull their completions first";
+            return Err(FlowError::other(ErrorKind::State, EBUSY, message));
+        }
+        self.queues.retain(|(owner, _), _| *owner != port);
+        for (number, size) in (0..).zip(queues) {
+            let queue = Queue { size: *size as usize, ..Queue::default() };
+            self.queues.insert((port, number), queue);
+        }
+        Ok(())
+    }
+
+    /// Enqueues the creation of a rule. The handle is valid at once; whether there is a rule, the completion tells.
+    ///
+    /// # Errors
+    /// `EAGAIN` for a full queue, `ENOSPC` for a full table or card, `EINVAL` for values that do not fit the templates, and what
+    /// the profile or the model refuses.
+    pub fn enqueue_create(
+        &mut self,
+        port: u16,
+        enqueue: Enqueue,
+        new: TableRule<'_>,
+        now: Time,
+    ) -> Result<RuleId, FlowError> {
+        self.settle(now);
+        self.started(port)?;
+        self.room(port, enqueue.queue)?;
+        let (rule, relaxed) = self.templated(
+            port,
+            new.table,
+            (new.items, new.pattern_template),
+            (new.actions, new.actions_template),
+        )?;
+        let prepared = self.prepare(port, &rule, Api::Template, relaxed)?;
+        self.admit(&prepared)?;
+        if let Some(table) = self.tables.get(new.table)
+            && table.rules >= table.attributes.capacity as usize
+        {
+            let message = format!(
+                "the table holds the {} rules it was made for; destroy some or make it larger",
+                table.attributes.capacity
+            );
+            return Err(FlowError::other(ErrorKind::Unspecified, ENOSPC, message));
+        }
+        let kind = self.insertion_fault().map_or(Kind::Create, Kind::Refused);
+        let rule = self.insert(prepared, Some(new.table), Stage::Creating, Time::NEVER, now)?;
+        self.put(port, enqueue, Operation { kind, rule, user_data: enqueue.user_data }, now)?;
+        Ok(rule)
+    }
+
+    /// Enqueues the destruction of a rule.
+    ///
+    /// # Errors
+    /// `ENOENT` for an unknown rule, `EINVAL` for one of the synchronous API or one that is being destroyed, `EBUSY` for one whose
+    /// creation is not pulled yet, `EAGAIN` for a full queue.
+    pub fn enqueue_destroy(
+        &mut self,
+        port: u16,
+        enqueue: Enqueue,
+        rule: RuleId,
+        now: Time,
+    ) -> Result<(), FlowError> {
+        self.settle(now);
+        self.room(port, enqueue.queue)?;
+        let found = self.rule_of(port, rule)?;
+        let refuse = |errno, message| Err(FlowError::other(ErrorKind::Handle, errno, message));
+        match (found.table, found.stage) {
+            (None, _) => {
+                return refuse(EINVAL, "the rule came from rte_flow_create; destroy it there");
+            }
+            (_, Stage::Destroying) => {
+                return refuse(EINVAL, "the rule is being destroyed already; do not do it twice");
+            }
+            (_, Stage::Creating) => {
+                return refuse(EBUSY, "the rule's creation is not complete; pull its result first");
+            }
+            (_, Stage::Settled) => {}
+        }
+        if let Some(found) = self.rules.get_mut(rule) {
+            found.stage = Stage::Destroying;
+        }
+        let operation = Operation { kind: Kind::Destroy, rule, user_data: enqueue.user_data };
+        self.put(port, enqueue, operation, now)
+    }
+
+    /// Hands all postponed operations of a queue to the card.
+    ///
+    /// # Errors
+    /// An unknown queue.
+    pub fn push(&mut self, port: u16, queue: u32, now: Time) -> Result<(), FlowError> {
+        self.settle(now);
+        let found = self.queues.get_mut(&(port, queue)).ok_or_else(|| no_queue(port, queue))?;
+        let operations = std::mem::take(&mut found.postponed);
+        for operation in &operations {
+            let done = match operation.kind {
+                Kind::Create => {
+                    let at = self.pace.insert(now);
+                    if let Some(rule) = self.rules.get_mut(operation.rule) {
+                        rule.from = at;
+                    }
+                    at
+                }
+                Kind::Refused(_) => self.pace.insert(now),
+                Kind::Destroy => {
+                    let at = self.pace.delete(now);
+                    self.leave(operation.rule, at);
+                    at
+                }
+            };
+            if let Some(found) = self.queues.get_mut(&(port, queue)) {
+                found.pushed.push_back((done + self.faults.completion_delay, *operation));
+            }
+        }
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Appends to `completions` the results, at most `most`, of operations that are complete; returns how many.
+    ///
+    /// # Errors
+    /// An unknown queue.
+    pub fn pull(
+        &mut self,
+        port: u16,
+        queue: u32,
+        most: usize,
+        now: Time,
+        completions: &mut Vec<Completion>,
+    ) -> Result<usize, FlowError> {
+        self.settle(now);
+        let mut pulled = 0;
+        while pulled < most {
+            let found = self.queues.get_mut(&(port, queue)).ok_or_else(|| no_queue(port, queue))?;
+            let Some((_, operation)) = found.pushed.pop_front_if(|(at, _)| *at <= now) else {
+                break;
+            };
+            let result = match operation.kind {
+                Kind::Create => {
+                    if let Some(rule) = self.rules.get_mut(operation.rule) {
+                        rule.stage = Stage::Settled;
+                    }
+                    Ok(())
+                }
+                Kind::Refused(errno) => {
+                    self.remove(operation.rule);
+                    Err(errno)
+                }
+                Kind::Destroy => Ok(()),
+            };
+            completions.push(Completion { user_data: operation.user_data, result });
+            pulled += 1;
+        }
+        Ok(pulled)
+    }
+
+    fn room(&self, port: u16, queue: u32) -> Result<(), FlowError> {
+        let found = self.queues.get(&(port, queue)).ok_or_else(|| no_queue(port, queue))?;
+        if found.in_flight() < found.size {
+            return Ok(());
+        }
+        let message = format!("all {} places of the queue are in flight; pull first", found.size);
+        Err(FlowError::other(ErrorKind::Unspecified, EAGAIN, message))
+    }
+
+    fn put(
+        &mut self,
+        port: u16,
+        enqueue: Enqueue,
+        operation: Operation,
+        now: Time,
+    ) -> Result<(), FlowError> {
+        let queue = self.queues.get_mut(&(port, enqueue.queue));
+        queue.ok_or_else(|| no_queue(port, enqueue.queue))?.postponed.push(operation);
+        if enqueue.postpone { Ok(()) } else { self.push(port, enqueue.queue, now) }
+    }
+}
+
+fn no_queue(port: u16, queue: u32) -> FlowError {
+    let message = format!("port {port} has no flow queue {queue}; configure it first");
+    FlowError::other(ErrorKind::Unspecified, ENOENT, message)
+}

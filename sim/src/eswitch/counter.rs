@@ -1,0 +1,128 @@
+//! Counters with the delay at which a card publishes them, and the ageing of rules.
+
+use std::time::Duration;
+
+use super::time::Time;
+
+/// What a counter shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of their frames, without FCS, as they were when they reached the rule.
+    pub bytes: u64,
+}
+
+/// One counter. What it shows is as old as the last refresh; refreshes are at multiples of the interval.
+#[derive(Clone, Copy, Debug)]
+pub struct Counter {
+    live: Count,
+    published: Count,
+    /// The value at the last query that reset it.
+    base: Count,
+    /// The refresh cycle of `published`.
+    cycle: u64,
+    created: u64,
+    interval: Duration,
+}
+
+/// The counter has not been refreshed since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotYetRefreshed;
+
+impl Counter {
+    /// A counter made at `now`. An interval of zero shows every packet at once.
+    pub fn new(interval: Duration, now: Time) -> Self {
+        let cycle = cycle(interval, now);
+        Self {
+            live: Count::default(),
+            published: Count::default(),
+            base: Count::default(),
+            cycle,
+            created: cycle,
+            interval,
+        }
+    }
+
+    fn refresh(&mut self, now: Time) {
+        let cycle = cycle(self.interval, now);
+        if self.interval.is_zero() || cycle > self.cycle {
+            self.published = self.live;
+            self.cycle = cycle;
+        }
+    }
+
+    /// Counts a packet.
+    pub fn hit(&mut self, bytes: usize, now: Time) {
+        self.refresh(now);
+        self.live.packets = self.live.packets.wrapping_add(1);
+        self.live.bytes = self.live.bytes.wrapping_add(bytes as u64);
+    }
+
+    /// What the counter shows; with `reset` it counts from there on.
+    pub fn query(&mut self, reset: bool, now: Time) -> Result<Count, NotYetRefreshed> {
+        self.refresh(now);
+        if !self.interval.is_zero() && self.cycle == self.created {
+            return Err(NotYetRefreshed);
+        }
+        let shown = Count {
+            packets: self.published.packets.wrapping_sub(self.base.packets),
+            bytes: self.published.bytes.wrapping_sub(self.base.bytes),
+        };
+        if reset {
+            self.base = self.published;
+        }
+        Ok(shown)
+    }
+}
+
+fn cycle(interval: Duration, now: Time) -> u64 {
+    let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+    now.0.checked_div(interval).unwrap_or(0)
+}
+
+/// What `rte_flow_query_age` tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AgeState {
+    /// No packet for the timeout.
+    pub aged: bool,
+    /// Time since the last packet, or since the rule was made.
+    pub idle: Duration,
+}
+
+/// One rule's, or shared, ageing.
+#[derive(Clone, Copy, Debug)]
+pub struct Ageing {
+    /// Idle time after which it is reported.
+    pub timeout: Duration,
+    /// What the report carries; 0 for the rule's handle.
+    pub context: usize,
+    last_hit: Time,
+    reported: bool,
+}
+
+impl Ageing {
+    /// Ageing that starts at `now`.
+    pub fn new(timeout: Duration, context: usize, now: Time) -> Self {
+        Self { timeout, context, last_hit: now, reported: false }
+    }
+
+    /// A packet came.
+    pub fn hit(&mut self, now: Time) {
+        self.last_hit = now;
+        self.reported = false;
+    }
+
+    /// Its state.
+    pub fn state(&self, now: Time) -> AgeState {
+        let idle = now - self.last_hit;
+        AgeState { aged: idle >= self.timeout, idle }
+    }
+
+    /// Whether it has aged since the last report (or packet); it is reported from now on.
+    pub fn report(&mut self, now: Time) -> bool {
+        let news = !self.reported && self.state(now).aged;
+        self.reported |= news;
+        news
+    }
+}

@@ -1,0 +1,421 @@
+//! What rules are looked up by: bytes gathered from headers and registers under a mask.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::headers::{Depth, Headers, Network, Transport};
+
+/// How many TAG registers there are.
+pub const TAGS: usize = 8;
+
+/// The most bytes a rule's key may have.
+pub const KEY_BYTES: usize = 192;
+
+/// What travels with a packet besides its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Registers {
+    /// The mark; absent until a rule sets it.
+    pub mark: Option<u32>,
+    /// Whether a rule flagged the packet.
+    pub flag: bool,
+    /// The metadata; absent until a rule, or the sender, sets it.
+    pub meta: Option<u32>,
+    /// The TAG registers.
+    pub tags: [u32; TAGS],
+}
+
+/// Where a packet entered the switch.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Ingress {
+    /// From the entity behind a port: the wire, or a VF's driver in its VM.
+    Represented(u16),
+    /// From software, through a port's ethdev.
+    Representor(u16),
+}
+
+impl Ingress {
+    /// The ethdev port.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Represented(port) | Self::Representor(port) => port,
+        }
+    }
+
+    /// The bytes of [`Block::Origin`].
+    pub(super) const fn key(self) -> [u8; 3] {
+        let [high, low] = self.port().to_be_bytes();
+        [matches!(self, Self::Representor(_)) as u8, high, low]
+    }
+}
+
+/// A contiguous source of key bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Block {
+    /// Where the packet came from: 1 for software, then the port, high byte first.
+    Origin,
+    /// Destination and source MAC address.
+    EthernetAddresses(Depth),
+    /// See [`Layer::ethernet_type`](super::headers::Layer::ethernet_type).
+    EthernetType(Depth),
+    /// See [`Layer::vlan`](super::headers::Layer::vlan).
+    Vlan(Depth),
+    /// The IPv4 header without options.
+    Ipv4(Depth),
+    /// The fixed IPv6 header.
+    Ipv6(Depth),
+    /// See [`Layer::extensions`](super::headers::Layer::extensions).
+    Ipv6Extensions(Depth),
+    /// The TCP header without options.
+    Tcp(Depth),
+    /// The UDP header.
+    Udp(Depth),
+    /// The first 8 bytes of an ICMP message.
+    Icmp(Depth),
+    /// The first 4 bytes of an `ICMPv6` message.
+    Icmp6(Depth),
+    /// The VXLAN header.
+    Vxlan,
+    /// The low byte of the integrity bits.
+    Integrity(Depth),
+    /// The metadata register.
+    Meta,
+    /// The mark register.
+    Mark,
+    /// A TAG register.
+    Tag(u8),
+}
+
+impl Block {
+    /// Which set of headers it belongs to; `None` for what is no header.
+    pub const fn depth(self) -> Option<Depth> {
+        Some(match self {
+            Self::EthernetAddresses(depth)
+            | Self::EthernetType(depth)
+            | Self::Vlan(depth)
+            | Self::Ipv4(depth)
+            | Self::Ipv6(depth)
+            | Self::Ipv6Extensions(depth)
+            | Self::Tcp(depth)
+            | Self::Udp(depth)
+            | Self::Icmp(depth)
+            | Self::Icmp6(depth)
+            | Self::Integrity(depth) => depth,
+            Self::Vxlan => Depth::Outer,
+            Self::Origin | Self::Meta | Self::Mark | Self::Tag(_) => return None,
+        })
+    }
+
+    /// The bit that says that a packet has this block; 0 for those that every packet has.
+    const fn presence(self) -> u32 {
+        let bit = match self {
+            Self::EthernetAddresses(_) | Self::EthernetType(_) => 0,
+            Self::Vlan(_) => 1,
+            Self::Ipv4(_) => 2,
+            Self::Ipv6(_) | Self::Ipv6Extensions(_) => 3,
+            Self::Tcp(_) => 4,
+            Self::Udp(_) => 5,
+            Self::Icmp(_) => 6,
+            Self::Icmp6(_) => 7,
+            Self::Vxlan => 8,
+            Self::Origin | Self::Integrity(_) | Self::Meta | Self::Mark | Self::Tag(_) => return 0,
+        };
+        match self.depth() {
+            Some(Depth::Inner) => 1 << (bit + 16),
+            _ => 1 << bit,
+        }
+    }
+}
+
+/// All that rules can match of one packet at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    /// Its headers.
+    pub headers: Headers,
+    /// Its registers.
+    pub registers: Registers,
+    origin: Ingress,
+    present: u32,
+    integrity: [Option<u8>; 2],
+    stale: bool,
+}
+
+impl Subject {
+    /// A packet that has just entered.
+    pub fn new(frame: &[u8], origin: Ingress, registers: Registers) -> Self {
+        let headers = Headers::parse(frame);
+        let present = present(&headers);
+        Self { headers, registers, origin, present, integrity: [None; 2], stale: false }
+    }
+
+    /// Looks at the headers again, because a rule changed them.
+    pub fn parse_again(&mut self, frame: &[u8]) {
+        *self = Self::new(frame, self.origin, self.registers);
+    }
+
+    /// Remembers that bytes were rewritten in place, which moves no header: to be followed by [`Self::refresh`] before the
+    /// next lookup.
+    pub fn rewritten(&mut self) {
+        self.stale = true;
+    }
+
+    /// Looks at the headers again, if they were rewritten.
+    pub fn refresh(&mut self, frame: &[u8]) {
+        if self.stale {
+            self.parse_again(frame);
+        }
+    }
+
+    /// The number in network byte order of `length` bytes (at most 16) of a block.
+    pub fn number(
+        &mut self,
+        frame: &[u8],
+        block: Block,
+        offset: usize,
+        length: usize,
+    ) -> Option<u128> {
+        let mut number = [0; 16];
+        self.read(frame, block, offset, number.get_mut(16_usize.checked_sub(length)?..)?)?;
+        Some(u128::from_be_bytes(number))
+    }
+
+    /// Where a header begins in the frame; `None` when the packet does not have it, or for what is no header.
+    pub fn offset(&self, block: Block) -> Option<usize> {
+        if block.presence() & !self.present != 0 {
+            return None;
+        }
+        let layer = self.headers.layer(block.depth()?)?;
+        match block {
+            Block::EthernetAddresses(_) => Some(layer.ethernet),
+            Block::Ipv4(_) | Block::Ipv6(_) => Some(layer.network?.1),
+            Block::Tcp(_) | Block::Udp(_) | Block::Icmp(_) | Block::Icmp6(_) => {
+                Some(layer.transport?.1)
+            }
+            Block::Vxlan => self.headers.vxlan,
+            _ => None,
+        }
+    }
+
+    fn integrity(&mut self, depth: Depth, frame: &[u8]) -> u8 {
+        let headers = &self.headers;
+        let [outer, inner] = &mut self.integrity;
+        let known = match depth {
+            Depth::Outer => outer,
+            Depth::Inner => inner,
+        };
+        *known.get_or_insert_with(|| {
+            let [low, ..] = headers.integrity(depth, frame).bits().to_le_bytes();
+            low
+        })
+    }
+
+    /// Copies `out.len()` bytes of `block`, from `offset` on; `None` when the packet does not have them.
+    fn read(&mut self, frame: &[u8], block: Block, offset: usize, out: &mut [u8]) -> Option<()> {
+        let mut copy = |source: &[u8], at: usize| {
+            let from = at + offset;
+            out.copy_from_slice(source.get(from..from + out.len())?);
+            Some(())
+        };
+        match block {
+            Block::Origin => copy(&self.origin.key(), 0),
+            Block::Meta => copy(&self.registers.meta.unwrap_or(0).to_be_bytes(), 0),
+            Block::Mark => copy(&self.registers.mark.unwrap_or(0).to_be_bytes(), 0),
+            Block::Tag(index) => {
+                copy(&self.registers.tags.get(usize::from(index))?.to_be_bytes(), 0)
+            }
+            Block::Integrity(depth) => copy(&[self.integrity(depth, frame)], 0),
+            Block::EthernetType(depth) => copy(&self.headers.layer(depth)?.ethernet_type, 0),
+            Block::Vlan(depth) => copy(self.headers.layer(depth)?.vlan.as_ref()?, 0),
+            Block::Ipv6Extensions(depth) => copy(&self.headers.layer(depth)?.extensions, 0),
+            _ => copy(frame, self.offset(block)?),
+        }
+    }
+}
+
+fn present(headers: &Headers) -> u32 {
+    let mut found = 0;
+    let mut add = |block: Block| found |= block.presence();
+    if headers.vxlan.is_some() {
+        add(Block::Vxlan);
+    }
+    for depth in [Depth::Outer, Depth::Inner] {
+        let Some(layer) = headers.layer(depth) else { continue };
+        add(Block::EthernetType(depth));
+        if layer.vlan.is_some() {
+            add(Block::Vlan(depth));
+        }
+        match layer.network {
+            Some((Network::V4, _)) => add(Block::Ipv4(depth)),
+            Some((Network::V6, _)) => add(Block::Ipv6(depth)),
+            None => {}
+        }
+        match layer.transport {
+            Some((Transport::Tcp, _)) => add(Block::Tcp(depth)),
+            Some((Transport::Udp, _)) => add(Block::Udp(depth)),
+            Some((Transport::Icmp, _)) => add(Block::Icmp(depth)),
+            Some((Transport::Icmp6, _)) => add(Block::Icmp6(depth)),
+            None => {}
+        }
+    }
+    found
+}
+
+/// Some bytes of a block.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Segment {
+    block: Block,
+    offset: u8,
+    length: u8,
+}
+
+/// What a set of rules has in common: the headers that must be there, and the bits that count.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Shape {
+    required: u32,
+    segments: Box<[Segment]>,
+    mask: Box<[u8]>,
+}
+
+impl Shape {
+    /// Gathers a packet's key into `buffer`; `None` when the packet lacks a header.
+    pub fn key<'b>(
+        &self,
+        subject: &mut Subject,
+        frame: &[u8],
+        buffer: &'b mut [u8; KEY_BYTES],
+    ) -> Option<&'b [u8]> {
+        if self.required & !subject.present != 0 {
+            return None;
+        }
+        let mut rest = buffer.get_mut(..self.mask.len())?;
+        for segment in &self.segments {
+            let (out, after) = rest.split_at_mut_checked(usize::from(segment.length))?;
+            subject.read(frame, segment.block, usize::from(segment.offset), out)?;
+            rest = after;
+        }
+        let key = buffer.get_mut(..self.mask.len())?;
+        for (byte, mask) in key.iter_mut().zip(&self.mask) {
+            *byte &= mask;
+        }
+        Some(key)
+    }
+}
+
+/// A number of a block that must lie in a range, under a mask.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RangeTest {
+    /// Where the number is.
+    pub block: Block,
+    /// Its first byte in the block.
+    pub offset: usize,
+    /// Its length in bytes, 1..=16.
+    pub length: usize,
+    /// The bits that count.
+    pub mask: u128,
+    /// The smallest value admitted, masked.
+    pub low: u128,
+    /// The largest value admitted, masked.
+    pub high: u128,
+}
+
+impl RangeTest {
+    fn admits(&self, subject: &mut Subject, frame: &[u8]) -> bool {
+        subject
+            .number(frame, self.block, self.offset, self.length)
+            .is_some_and(|number| (self.low..=self.high).contains(&(number & self.mask)))
+    }
+}
+
+/// A rule's whole pattern, ready to be looked up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Matcher {
+    /// What it has in common with others.
+    pub shape: Arc<Shape>,
+    /// The bytes it asks for.
+    pub key: Box<[u8]>,
+    /// The ranges it asks for besides.
+    pub ranges: Box<[RangeTest]>,
+    /// It asks for bits outside its mask: the card takes such a rule, and no packet ever hits it.
+    pub never: bool,
+}
+
+impl Matcher {
+    /// Whether a packet is what this asks for.
+    pub fn admits(&self, subject: &mut Subject, frame: &[u8]) -> bool {
+        let mut buffer = [0; KEY_BYTES];
+        !self.never
+            && self.shape.key(subject, frame, &mut buffer).is_some_and(|key| *key == *self.key)
+            && self.ranges.iter().all(|range| range.admits(subject, frame))
+    }
+}
+
+/// A pattern would need more key bytes than there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooWide {
+    /// How many it needs.
+    pub bytes: usize,
+}
+
+/// A matcher in the making.
+#[derive(Default, Debug)]
+pub struct MatcherBuilder {
+    required: u32,
+    bytes: BTreeMap<(Block, u8), (u8, u8)>,
+    ranges: Vec<RangeTest>,
+    never: bool,
+}
+
+impl MatcherBuilder {
+    /// Asks that the packet has a block.
+    pub fn require(&mut self, block: Block) {
+        self.required |= block.presence();
+    }
+
+    /// Asks that the `length` bytes of `block` from `offset` on are `spec` under `mask`. A mask of 0 asks nothing.
+    pub fn bits(&mut self, block: Block, offset: usize, length: usize, spec: u128, mask: u128) {
+        self.require(block);
+        let (spec_bytes, mask_bytes) = (spec.to_be_bytes(), mask.to_be_bytes());
+        self.never |= spec & !mask != 0;
+        let skip = 16_usize.saturating_sub(length);
+        for (at, (spec, mask)) in spec_bytes.iter().zip(&mask_bytes).skip(skip).enumerate() {
+            if *mask != 0 {
+                let place = (block, (offset + at) as u8);
+                self.bytes.insert(place, (spec & mask, *mask));
+            }
+        }
+    }
+
+    /// Asks for a range.
+    pub fn range(&mut self, range: RangeTest) {
+        self.require(range.block);
+        self.ranges.push(range);
+    }
+
+    /// The matcher. `spec_outside_mask_never_hits`: whether bits asked for outside the mask make the rule one that no
+    /// packet hits (else they are ignored).
+    pub fn build(self, spec_outside_mask_never_hits: bool) -> Result<Matcher, TooWide> {
+        if self.bytes.len() > KEY_BYTES {
+            return Err(TooWide { bytes: self.bytes.len() });
+        }
+        let mut segments: Vec<Segment> = Vec::new();
+        for (block, offset) in self.bytes.keys().copied() {
+            match segments.last_mut() {
+                Some(last) if last.block == block && last.offset + last.length == offset => {
+                    last.length += 1;
+                }
+                _ => segments.push(Segment { block, offset, length: 1 }),
+            }
+        }
+        let shape = Shape {
+            required: self.required,
+            segments: segments.into(),
+            mask: self.bytes.values().map(|(_, mask)| *mask).collect(),
+        };
+        Ok(Matcher {
+            shape: Arc::new(shape),
+            key: self.bytes.values().map(|(spec, _)| *spec).collect(),
+            ranges: self.ranges.into(),
+            never: self.never && spec_outside_mask_never_hits,
+        })
+    }
+}

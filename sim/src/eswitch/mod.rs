@@ -1,0 +1,43 @@
+//! The eswitch model: a switchdev eswitch as `ConnectX` and BlueField cards and their driver behave, in plain Rust.
+//!
+//! It performs no I/O and reads no clock. Rules come in through a synchronous or an asynchronous API, as typed
+//! [`rte_flow::Rule`]s and templates; a [`Profile`](rte_flow::Profile) says what is refused, how fast and how large the card
+//! is. Packets go through [`Eswitch::process`].
+
+mod actions;
+mod arena;
+mod asynchronous;
+mod bytes;
+mod counter;
+mod faults;
+mod headers;
+mod indirect;
+mod key;
+mod pace;
+mod pattern;
+mod port;
+mod process;
+mod rewrite;
+mod rule;
+mod store;
+mod switch;
+mod synchronous;
+mod table;
+mod template;
+mod time;
+mod trace;
+mod tunnel;
+
+pub use arena::Id;
+pub use asynchronous::{Completion, Enqueue, TableRule};
+pub use counter::{AgeState, Count};
+pub use faults::{Faults, RefusedInsertion};
+pub use key::Ingress;
+pub use port::{Port, PortConfig, PortCounters, PortError, PortRole};
+pub use process::{DropCause, RxQueue, Verdict};
+pub use rule::{Rule, RuleId};
+pub use switch::Eswitch;
+pub use synchronous::{Aged, Created};
+pub use template::{ActionsTemplateId, PatternTemplateId, TableId};
+pub use time::Time;
+pub use trace::{Trace, VISITS, Visit};

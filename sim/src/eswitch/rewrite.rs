@@ -1,0 +1,154 @@
+//! The modify-header engine: new bits into header fields and registers, with the checksums that depend on them.
+
+use packet::Frame;
+use packet::checksum::Delta;
+use rte_flow::ModifyOperation;
+
+use super::headers::{Layer, Transport};
+use super::key::{Block, Subject};
+
+/// A number inside a block: `bits` bits that end `shift` bits before the end of the block's `bytes` bytes from `offset` on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The header or register. Only those that can be written: not origin, integrity and derived ones.
+    pub block: Block,
+    /// First byte in the block.
+    pub offset: usize,
+    /// How many bytes hold it, 1..=16.
+    pub bytes: usize,
+    /// How many low bits of these bytes lie below it.
+    pub shift: u32,
+}
+
+/// Some bits of a place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bits {
+    /// The whole field: alternatives of which the packet has at most one (TCP and UDP ports, TTL and hop limit).
+    pub places: [Option<Place>; 2],
+    /// How many of the field's lowest bits to skip.
+    pub offset: u32,
+    /// How many bits, 1..=128.
+    pub width: u32,
+}
+
+impl Bits {
+    fn mask(&self) -> u128 {
+        u128::MAX.checked_shr(128_u32.saturating_sub(self.width)).unwrap_or(0)
+    }
+
+    fn shift(&self, place: &Place) -> u32 {
+        place.shift + self.offset
+    }
+}
+
+/// Where new bits come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// These, in the low bits.
+    Immediate(u128),
+    /// Those of another field.
+    Field(Bits),
+}
+
+/// One command of the engine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rewrite {
+    /// What to do with destination and source.
+    pub operation: ModifyOperation,
+    /// What changes.
+    pub destination: Bits,
+    /// By what.
+    pub source: Source,
+}
+
+impl Rewrite {
+    /// Runs the command. A field that the packet does not have is left alone, as is the destination of a copy from one.
+    pub fn run(&self, subject: &mut Subject, frame: &mut Frame<'_>) {
+        let source = match &self.source {
+            Source::Immediate(number) => *number,
+            Source::Field(bits) => match read(bits, subject, frame.bytes()) {
+                Some((place, number)) => number >> bits.shift(&place),
+                None => return,
+            },
+        };
+        let Some((place, old)) = read(&self.destination, subject, frame.bytes()) else { return };
+        let (mask, shift) = (self.destination.mask(), self.destination.shift(&place));
+        let before = (old >> shift) & mask;
+        let after = match self.operation {
+            ModifyOperation::Set => source,
+            ModifyOperation::Add => before.wrapping_add(source),
+            ModifyOperation::Sub => before.wrapping_sub(source),
+        } & mask;
+        let new = (old & !(mask << shift)) | (after << shift);
+        write(&place, old, new, subject, frame);
+    }
+}
+
+fn read(bits: &Bits, subject: &mut Subject, frame: &[u8]) -> Option<(Place, u128)> {
+    bits.places.iter().flatten().find_map(|place| {
+        subject.number(frame, place.block, place.offset, place.bytes).map(|n| (*place, n))
+    })
+}
+
+fn write(place: &Place, old: u128, new: u128, subject: &mut Subject, frame: &mut Frame<'_>) {
+    let registers = &mut subject.registers;
+    match place.block {
+        Block::Mark => registers.mark = Some(new as u32),
+        Block::Meta => registers.meta = Some(new as u32),
+        Block::Tag(index) => {
+            if let Some(tag) = registers.tags.get_mut(usize::from(index)) {
+                *tag = new as u32;
+            }
+        }
+        _ => {
+            let (Some(depth), Some(at)) = (place.block.depth(), subject.offset(place.block)) else {
+                return;
+            };
+            let to = at + place.offset;
+            if let Some(out) = frame.bytes_mut().get_mut(to..to + place.bytes) {
+                let bytes = new.to_be_bytes();
+                out.copy_from_slice(bytes.get(16 - place.bytes.min(16)..).unwrap_or_default());
+                if let Some(layer) = subject.headers.layer(depth) {
+                    fix_checksums(place, layer, (old, new), frame.bytes_mut());
+                }
+                subject.rewritten();
+            }
+        }
+    }
+}
+
+/// Brings the IPv4 header's and the transport's checksum up to date by the difference (RFC 1624), so that one that was wrong
+/// stays wrong. Without a transport header (fragments) only the former, as the card does not find the latter.
+fn fix_checksums(place: &Place, layer: &Layer, (old, new): (u128, u128), frame: &mut [u8]) {
+    // All headers begin at even offsets of what is summed, so a field that ends at an odd one ends inside a word.
+    let odd = 8 * ((place.offset + place.bytes) % 2);
+    let (old, new) = (old << odd, new << odd);
+    let delta = (0..8).fold(Delta::NONE, |delta, word| {
+        delta.u16((old >> (16 * word)) as u16, (new >> (16 * word)) as u16)
+    });
+    let (network, in_pseudo_header, in_transport) = match place.block {
+        Block::Ipv4(_) => (true, place.offset >= 12, false),
+        Block::Ipv6(_) => (false, place.offset >= 8, false),
+        Block::Tcp(_) | Block::Udp(_) | Block::Icmp(_) | Block::Icmp6(_) => (false, false, true),
+        _ => (false, false, false),
+    };
+    if let (true, Some((_, at))) = (network, layer.network) {
+        update(frame, at + 10, |sum| delta.apply(sum));
+    }
+    let Some((transport, at)) = layer.transport else { return };
+    // ICMP alone has no pseudo-header.
+    if !in_transport && (!in_pseudo_header || transport == Transport::Icmp) {
+        return;
+    }
+    match transport {
+        Transport::Tcp => update(frame, at + 16, |sum| delta.apply(sum)),
+        Transport::Udp => update(frame, at + 6, |sum| delta.apply_udp(sum)),
+        Transport::Icmp | Transport::Icmp6 => update(frame, at + 2, |sum| delta.apply(sum)),
+    }
+}
+
+fn update(frame: &mut [u8], at: usize, change: impl FnOnce(u16) -> u16) {
+    if let Some(field) = frame.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<2>()) {
+        *field = change(u16::from_be_bytes(*field)).to_be_bytes();
+    }
+}

@@ -1,0 +1,133 @@
+//! Rules as the card holds them: where they sit, what they match, the program they run.
+
+use std::sync::Arc;
+
+use rte_flow::{Domain, IndirectHandle};
+
+use super::arena::Id;
+use super::counter::{Ageing, Counter};
+use super::key::Matcher;
+use super::rewrite::Rewrite;
+use super::table::Rank;
+use super::template::TemplateTable;
+use super::time::Time;
+use super::tunnel::Encapsulation;
+
+/// The handle of a rule.
+pub type RuleId = Id<Rule>;
+
+/// One set of rules that is searched as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct GroupKey {
+    /// Which domain.
+    pub domain: Domain,
+    /// The ethdev port whose domain it is; `None` for the switch's own.
+    pub port: Option<u16>,
+    /// The group.
+    pub group: u32,
+}
+
+/// What a rule does besides deciding where the packet goes.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Count the packet.
+    Count(Id<Counter>),
+    /// Note that the rule is in use.
+    Age(Id<Ageing>),
+    /// Change header fields or registers.
+    Rewrite(Rewrite),
+    /// Set the mark.
+    Mark(u32),
+    /// Flag the packet.
+    Flag,
+    /// Prepend headers.
+    Encapsulate(Arc<Encapsulation>),
+    /// Remove the outer headers.
+    Decapsulate,
+}
+
+/// Where the packet goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// To another group of the same domain.
+    Jump(u32),
+    /// Nowhere.
+    Drop,
+    /// To the entity behind a port.
+    Represented(u16),
+    /// To a port's ethdev.
+    Representor(u16),
+    /// To one of these receive queues of the ethdev; never empty.
+    Queues(Box<[u16]>),
+    /// On to the next rule that matches.
+    Passthru,
+    /// Where a miss goes: the rule has no fate action.
+    Default,
+}
+
+/// All that a rule does.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// In order.
+    pub steps: Box<[Step]>,
+    /// At last.
+    pub fate: Fate,
+}
+
+/// What the rule owns alone, and so what goes with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Owned {
+    /// Its counter.
+    pub counter: Option<Id<Counter>>,
+    /// Its ageing.
+    pub ageing: Option<Id<Ageing>>,
+}
+
+/// One rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// The ethdev port through which it was made.
+    pub(super) port: u16,
+    pub(super) group: GroupKey,
+    pub(super) rank: Rank,
+    pub(super) matcher: Matcher,
+    pub(super) program: Program,
+    pub(super) owned: Owned,
+    /// The counter it counts with, own or shared.
+    pub(super) counter: Option<Id<Counter>>,
+    /// Its ageing, own or shared.
+    pub(super) ageing: Option<Id<Ageing>>,
+    /// The template table it belongs to; `None` for a rule of the synchronous API.
+    pub(super) table: Option<Id<TemplateTable>>,
+    /// When it begins to take packets.
+    pub(super) from: Time,
+    /// When it ends to.
+    pub(super) until: Time,
+    /// What it needs from outside itself.
+    pub(super) shared: Vec<IndirectHandle>,
+    /// Where the asynchronous API is with it.
+    pub(super) stage: Stage,
+}
+
+/// Where a rule is on its way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Its creation was enqueued and the result not yet pulled.
+    Creating,
+    /// It is there.
+    Settled,
+    /// Its destruction was enqueued.
+    Destroying,
+}
+
+impl Rule {
+    /// Whether it is in the hardware at `now`.
+    pub(super) fn in_force(&self, now: Time) -> bool {
+        self.from <= now && now < self.until
+    }
+
+    /// Whether it is on its way out.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.stage == Stage::Destroying || self.until != Time::NEVER
+    }
+}

@@ -1,0 +1,163 @@
+//! The synchronous API: one call, one rule.
+
+use rte_flow::{Api, EAGAIN, EINVAL, ErrorKind, FlowError};
+
+use super::arena::Id;
+use super::counter::{AgeState, Count, Counter, NotYetRefreshed};
+use super::rule::{RuleId, Stage};
+use super::switch::Eswitch;
+use super::time::Time;
+
+/// A rule that was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Created {
+    /// Its handle.
+    pub rule: RuleId,
+    /// When the call returns: the caller waits until then. The rule takes packets from then on, or, with a completion
+    /// delay, somewhat earlier.
+    pub done: Time,
+}
+
+/// A rule that aged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Aged {
+    /// The rule; `None` for a shared AGE.
+    pub rule: Option<RuleId>,
+    /// What its AGE carries.
+    pub context: usize,
+}
+
+impl Eswitch {
+    /// Whether [`Self::create`] would take the rule now.
+    ///
+    /// # Errors
+    /// What it would refuse it with.
+    pub fn validate(&self, port: u16, rule: &rte_flow::Rule) -> Result<(), FlowError> {
+        self.started(port)?;
+        let prepared = self.prepare(port, rule, Api::Synchronous, false)?;
+        self.admit(&prepared)
+    }
+
+    /// Makes a rule through a port's ethdev.
+    ///
+    /// # Errors
+    /// What the profile or the model refuses, `EEXIST` for a duplicate where the profile says so, `ENOSPC` when the card is
+    /// full, and the errno of a fault that is switched on.
+    pub fn create(
+        &mut self,
+        port: u16,
+        rule: &rte_flow::Rule,
+        now: Time,
+    ) -> Result<Created, FlowError> {
+        self.settle(now);
+        self.started(port)?;
+        let prepared = self.prepare(port, rule, Api::Synchronous, false)?;
+        if let Some(errno) = self.insertion_fault() {
+            let message = "the card refuses the rule because of an injected fault; try again";
+            return Err(FlowError::other(ErrorKind::Unspecified, errno, message));
+        }
+        self.admit(&prepared)?;
+        let in_force = self.pace.insert(now);
+        let rule = self.insert(prepared, None, Stage::Settled, in_force, now)?;
+        Ok(Created { rule, done: in_force + self.faults.completion_delay })
+    }
+
+    /// Destroys a rule that [`Self::create`] made. Returns when the call returns; until then the rule may take packets.
+    ///
+    /// # Errors
+    /// `ENOENT` for an unknown rule, `EINVAL` for one of the asynchronous API.
+    pub fn destroy(&mut self, port: u16, rule: RuleId, now: Time) -> Result<Time, FlowError> {
+        self.settle(now);
+        let found = self.rule_of(port, rule)?;
+        if found.table.is_some() {
+            let message = "the rule came from a template table; destroy it through a queue";
+            return Err(FlowError::other(ErrorKind::Handle, EINVAL, message));
+        }
+        if found.is_leaving() {
+            let message = "the rule is being destroyed already; do not do it twice";
+            return Err(FlowError::other(ErrorKind::Handle, EINVAL, message));
+        }
+        let gone = self.pace.delete(now);
+        self.leave(rule, gone);
+        self.settle(now);
+        Ok(gone + self.faults.completion_delay)
+    }
+
+    /// Destroys all rules made through a port's ethdev, of both APIs. Returns when the call returns.
+    ///
+    /// # Errors
+    /// An unknown port.
+    pub fn flush(&mut self, port: u16, now: Time) -> Result<Time, FlowError> {
+        self.settle(now);
+        self.ports.known(port)?;
+        let mut done = now;
+        for rule in self.rules_of(port) {
+            if self.rules.get(rule).is_some_and(|rule| !rule.is_leaving()) {
+                done = self.pace.delete(now);
+                self.leave(rule, done);
+            }
+        }
+        self.settle(now);
+        Ok(done + self.faults.completion_delay)
+    }
+
+    /// What a rule's COUNT shows, which is as old as the profile's refresh; with `reset` it counts from there on.
+    ///
+    /// # Errors
+    /// `ENOENT` for an unknown rule, `EINVAL` for one without COUNT, `EAGAIN` before the counter's first refresh.
+    pub fn query_count(
+        &mut self,
+        port: u16,
+        rule: RuleId,
+        reset: bool,
+        now: Time,
+    ) -> Result<Count, FlowError> {
+        let counter = self.counter_id(port, rule)?;
+        self.read_counter(counter, reset, now)
+    }
+
+    /// The state of a rule's AGE.
+    ///
+    /// # Errors
+    /// `ENOENT` for an unknown rule, `EINVAL` for one without AGE.
+    pub fn query_age(&self, port: u16, rule: RuleId, now: Time) -> Result<AgeState, FlowError> {
+        let ageing = self.ageing_id(port, rule)?;
+        let ageing = self.ageings.get(ageing).map(|ageing| ageing.state(now));
+        ageing.ok_or_else(|| {
+            FlowError::other(ErrorKind::Action, EINVAL, "the rule's shared AGE is gone; renew it")
+        })
+    }
+
+    /// Reports the rules and shared actions of a port whose AGE has run out since the last report. Walks over all rules: not for
+    /// the packet path.
+    ///
+    /// # Errors
+    /// An unknown port.
+    pub fn aged(&mut self, port: u16, now: Time) -> Result<Vec<Aged>, FlowError> {
+        self.ports.known(port)?;
+        let own = self.rules.iter().filter(|(_, rule)| rule.port == port);
+        let own = own.filter_map(|(id, rule)| Some((Some(id), rule.owned.ageing?)));
+        let shared = self.indirects.ageings_of(port).map(|ageing| (None, ageing));
+        let candidates: Vec<_> = own.chain(shared).collect();
+        let aged = candidates.into_iter().filter_map(|(rule, ageing)| {
+            let ageing = self.ageings.get_mut(ageing)?;
+            ageing.report(now).then_some(Aged { rule, context: ageing.context })
+        });
+        Ok(aged.collect())
+    }
+
+    pub(super) fn read_counter(
+        &mut self,
+        counter: Id<Counter>,
+        reset: bool,
+        now: Time,
+    ) -> Result<Count, FlowError> {
+        let counter = self.counters.get_mut(counter).ok_or_else(|| {
+            FlowError::other(ErrorKind::Action, EINVAL, "the shared COUNT is gone; renew it")
+        })?;
+        counter.query(reset, now).map_err(|NotYetRefreshed| {
+            let message = "the counter has not been refreshed since it was made; ask again later";
+            FlowError::other(ErrorKind::Unspecified, EAGAIN, message)
+        })
+    }
+}

@@ -1,0 +1,364 @@
+//! Templates and tables of the asynchronous API.
+
+use rte_flow::{
+    Action, ActionsTemplate, Api, EBUSY, EINVAL, ENOENT, ENOTSUP, ErrorKind, FlowError, Item,
+    Match, ModifyField, PatternTemplate, Rule, TableAttributes, TemplateAction,
+};
+
+use super::arena::Id;
+use super::switch::Eswitch;
+
+/// The handle of a pattern template.
+pub type PatternTemplateId = Id<PatternEntry>;
+/// The handle of an actions template.
+pub type ActionsTemplateId = Id<ActionsEntry>;
+/// The handle of a template table.
+pub type TableId = Id<TemplateTable>;
+
+/// A pattern template of a port.
+#[derive(Debug)]
+pub struct PatternEntry {
+    pub(super) port: u16,
+    pub(super) template: PatternTemplate,
+    tables: usize,
+}
+
+/// An actions template of a port.
+#[derive(Debug)]
+pub struct ActionsEntry {
+    pub(super) port: u16,
+    pub(super) template: ActionsTemplate,
+    tables: usize,
+}
+
+/// A table of a port: rules of the same shapes at the same place, as many as it was made for.
+#[derive(Debug)]
+pub struct TemplateTable {
+    pub(super) port: u16,
+    pub(super) attributes: TableAttributes,
+    pub(super) patterns: Vec<PatternTemplateId>,
+    pub(super) actions: Vec<ActionsTemplateId>,
+    /// How many rules there are.
+    pub(super) rules: usize,
+}
+
+fn refuse(errno: i32, message: impl Into<std::borrow::Cow<'static, str>>) -> FlowError {
+    FlowError::other(ErrorKind::Unspecified, errno, message)
+}
+
+impl Eswitch {
+    fn templates_allowed(&self, port: u16) -> Result<(), FlowError> {
+        self.ports.known(port)?;
+        if self.profile.interface.templates {
+            return Ok(());
+        }
+        let message = "incorrect steering mode: there are no templates; use rte_flow_create";
+        Err(refuse(ENOTSUP, message))
+    }
+
+    /// Makes a pattern template.
+    ///
+    /// # Errors
+    /// `ENOTSUP` when the profile has no templates, an unknown port.
+    pub fn pattern_template_create(
+        &mut self,
+        port: u16,
+        template: PatternTemplate,
+    ) -> Result<PatternTemplateId, FlowError> {
+        self.templates_allowed(port)?;
+        Ok(self.pattern_templates.insert(PatternEntry { port, template, tables: 0 }))
+    }
+
+    /// Destroys a pattern template.
+    ///
+    /// # Errors
+    /// `ENOENT` for an unknown one, `EBUSY` while tables use it.
+    pub fn pattern_template_destroy(
+        &mut self,
+        port: u16,
+        id: PatternTemplateId,
+    ) -> Result<(), FlowError> {
+        let found = self.pattern_templates.get(id).filter(|entry| entry.port == port);
+        unused(found.map(|entry| entry.tables), "pattern template")?;
+        self.pattern_templates.remove(id);
+        Ok(())
+    }
+
+    /// Makes an actions template.
+    ///
+    /// # Errors
+    /// `ENOTSUP` when the profile has no templates, an unknown port.
+    pub fn actions_template_create(
+        &mut self,
+        port: u16,
+        template: ActionsTemplate,
+    ) -> Result<ActionsTemplateId, FlowError> {
+        self.templates_allowed(port)?;
+        Ok(self.actions_templates.insert(ActionsEntry { port, template, tables: 0 }))
+    }
+
+    /// Destroys an actions template.
+    ///
+    /// # Errors
+    /// `ENOENT` for an unknown one, `EBUSY` while tables use it.
+    pub fn actions_template_destroy(
+        &mut self,
+        port: u16,
+        id: ActionsTemplateId,
+    ) -> Result<(), FlowError> {
+        let found = self.actions_templates.get(id).filter(|entry| entry.port == port);
+        unused(found.map(|entry| entry.tables), "actions template")?;
+        self.actions_templates.remove(id);
+        Ok(())
+    }
+
+    /// Makes a table. Every pattern template is checked here with every actions template, so that a rule of the table is refused
+    /// for its own values only.
+    ///
+    /// # Errors
+    /// What the profile or the model refuses of the templates at that place, `EINVAL` for a table without room, templates or
+    /// the templates' domain, `ENOENT` for an unknown template.
+    pub fn table_create(
+        &mut self,
+        port: u16,
+        attributes: TableAttributes,
+        patterns: &[PatternTemplateId],
+        actions: &[ActionsTemplateId],
+    ) -> Result<TableId, FlowError> {
+        self.templates_allowed(port)?;
+        if attributes.capacity == 0 || patterns.is_empty() || actions.is_empty() {
+            let message = "a table needs room for a rule, a pattern and an actions template";
+            return Err(refuse(EINVAL, message));
+        }
+        for pattern in patterns {
+            let pattern = self.pattern_template(port, *pattern)?;
+            for actions in actions {
+                let actions = self.actions_template(port, *actions)?;
+                let domain = attributes.attributes.domain;
+                if pattern.domain != domain || actions.domain != domain {
+                    let message = "table and templates are of different domains; use one";
+                    return Err(refuse(EINVAL, message));
+                }
+                let rule = Rule {
+                    attributes: attributes.attributes,
+                    pattern: pattern.pattern.iter().map(any_value).collect(),
+                    actions: actions.actions.iter().filter_map(known_action).collect(),
+                };
+                self.prepare(port, &rule, Api::Template, pattern.relaxed_matching)?;
+            }
+        }
+        for pattern in patterns {
+            if let Some(entry) = self.pattern_templates.get_mut(*pattern) {
+                entry.tables += 1;
+            }
+        }
+        for actions in actions {
+            if let Some(entry) = self.actions_templates.get_mut(*actions) {
+                entry.tables += 1;
+            }
+        }
+        Ok(self.tables.insert(TemplateTable {
+            port,
+            attributes,
+            patterns: patterns.to_vec(),
+            actions: actions.to_vec(),
+            rules: 0,
+        }))
+    }
+
+    /// Destroys a table.
+    ///
+    /// # Errors
+    /// `ENOENT` for an unknown one, `EBUSY` while it has rules.
+    pub fn table_destroy(&mut self, port: u16, id: TableId) -> Result<(), FlowError> {
+        let found = self.tables.get(id).filter(|table| table.port == port);
+        unused(found.map(|table| table.rules), "table")?;
+        let Some(table) = self.tables.remove(id) else { return Ok(()) };
+        for pattern in table.patterns {
+            if let Some(entry) = self.pattern_templates.get_mut(pattern) {
+                entry.tables = entry.tables.saturating_sub(1);
+            }
+        }
+        for actions in table.actions {
+            if let Some(entry) = self.actions_templates.get_mut(actions) {
+                entry.tables = entry.tables.saturating_sub(1);
+            }
+        }
+        Ok(())
+    }
+
+    fn pattern_template(
+        &self,
+        port: u16,
+        id: PatternTemplateId,
+    ) -> Result<&PatternTemplate, FlowError> {
+        let found = self.pattern_templates.get(id).filter(|entry| entry.port == port);
+        found.map(|entry| &entry.template).ok_or_else(|| missing("pattern template"))
+    }
+
+    fn actions_template(
+        &self,
+        port: u16,
+        id: ActionsTemplateId,
+    ) -> Result<&ActionsTemplate, FlowError> {
+        let found = self.actions_templates.get(id).filter(|entry| entry.port == port);
+        found.map(|entry| &entry.template).ok_or_else(|| missing("actions template"))
+    }
+
+    /// The whole rule that values make with a table's templates, and whether its matching is relaxed.
+    pub(super) fn templated(
+        &self,
+        port: u16,
+        table: TableId,
+        (items, pattern_index): (&[Item], usize),
+        (actions, actions_index): (&[Action], usize),
+    ) -> Result<(Rule, bool), FlowError> {
+        let table = self.tables.get(table).filter(|table| table.port == port);
+        let table = table.ok_or_else(|| missing("table"))?;
+        let (Some(pattern), Some(template)) =
+            (table.patterns.get(pattern_index), table.actions.get(actions_index))
+        else {
+            return Err(refuse(EINVAL, "the table has no template of this index; use a lower one"));
+        };
+        let pattern = self.pattern_template(port, *pattern)?;
+        let template = self.actions_template(port, *template)?;
+        if pattern.pattern.len() != items.len() {
+            let message = format!(
+                "the pattern template has {} items, the rule {}; give one for each",
+                pattern.pattern.len(),
+                items.len()
+            );
+            return Err(FlowError::other(ErrorKind::ItemNumber, EINVAL, message));
+        }
+        if template.actions.len() != actions.len() {
+            let message = format!(
+                "the actions template has {} actions, the rule {}; give one for each",
+                template.actions.len(),
+                actions.len()
+            );
+            return Err(FlowError::other(ErrorKind::ActionNumber, EINVAL, message));
+        }
+        let pattern_of = |(index, (mask, value))| item_of(index, mask, value);
+        let action_at = |(index, (shape, value))| action_of(index, shape, value);
+        let rule = Rule {
+            attributes: table.attributes.attributes,
+            pattern: pattern
+                .pattern
+                .iter()
+                .zip(items)
+                .enumerate()
+                .map(pattern_of)
+                .collect::<Result<_, _>>()?,
+            actions: template
+                .actions
+                .iter()
+                .zip(actions)
+                .enumerate()
+                .map(action_at)
+                .collect::<Result<_, _>>()?,
+        };
+        Ok((rule, pattern.relaxed_matching))
+    }
+}
+
+fn missing(what: &str) -> FlowError {
+    refuse(ENOENT, format!("the port has no such {what}; create it first"))
+}
+
+fn unused(users: Option<usize>, what: &str) -> Result<(), FlowError> {
+    match users {
+        None => Err(missing(what)),
+        Some(0) => Ok(()),
+        Some(_) => Err(refuse(EBUSY, format!("the {what} is in use; destroy its users first"))),
+    }
+}
+
+/// Calls a macro with every kind of item that carries something.
+macro_rules! for_items {
+    ($with:ident) => {
+        $with!(
+            Any,
+            PortId,
+            PortRepresentor,
+            RepresentedPort,
+            Eth,
+            Vlan,
+            Ipv4,
+            Ipv6,
+            Tcp,
+            Udp,
+            Icmp,
+            Icmp6,
+            Vxlan,
+            Meta,
+            Tag,
+            Mark,
+            Integrity
+        )
+    };
+}
+
+/// A template's item without values, to be checked: the masks count, whatever the values will be.
+fn any_value(template: &Item) -> Item {
+    macro_rules! each {
+        ($($kind:ident),+) => {
+            match template {
+                Item::Void => Item::Void,
+                $(Item::$kind(asked) => {
+                    Item::$kind(Match { mask: Some(asked.effective_mask()), ..*asked })
+                })+
+            }
+        };
+    }
+    for_items!(each)
+}
+
+/// A rule's item: the template's mask, the rule's value.
+fn item_of(index: usize, template: &Item, value: &Item) -> Result<Item, FlowError> {
+    macro_rules! each {
+        ($($kind:ident),+) => {
+            match (template, value) {
+                (Item::Void, Item::Void) => Ok(Item::Void),
+                $((Item::$kind(template), Item::$kind(value)) => {
+                    let mask = template.effective_mask();
+                    if value.spec.is_none() && mask != Default::default() {
+                        let message = "the template matches fields of this item; give their values";
+                        return Err(FlowError::item(index, ErrorKind::ItemSpec, EINVAL, message));
+                    }
+                    Ok(Item::$kind(Match { spec: value.spec, last: value.last, mask: Some(mask) }))
+                })+
+                _ => {
+                    let kind = template.kind().name();
+                    let message = format!("the pattern template has {kind} here; give its value");
+                    Err(FlowError::item(index, ErrorKind::Item, EINVAL, message))
+                }
+            }
+        };
+    }
+    for_items!(each)
+}
+
+/// What is known of an action before a rule gives its configuration.
+fn known_action(template: &TemplateAction) -> Option<Action> {
+    match template {
+        TemplateAction::Fixed(action) | TemplateAction::Shaped(action) => Some(action.clone()),
+        TemplateAction::PerRule(_) => None,
+    }
+}
+
+/// A rule's action: the template's configuration where it is fixed, else the rule's.
+fn action_of(index: usize, template: &TemplateAction, value: &Action) -> Result<Action, FlowError> {
+    if template.kind() != value.kind() {
+        let kind = template.kind().name();
+        let message = format!("the actions template has {kind} here; give its configuration");
+        return Err(FlowError::action(index, ErrorKind::Action, EINVAL, message));
+    }
+    Ok(match (template, value) {
+        (TemplateAction::Fixed(action), _) => action.clone(),
+        // What is modified is the template's; by what, the rule's.
+        (TemplateAction::Shaped(Action::ModifyField(shape)), Action::ModifyField(value)) => {
+            Action::ModifyField(ModifyField { source: value.source, ..*shape })
+        }
+        _ => value.clone(),
+    })
+}

@@ -1,0 +1,130 @@
+//! Encapsulation and decapsulation as the card does them.
+
+use packet::checksum::Sum;
+use packet::wire::{ethernet, protocol};
+use packet::{Frame, Network as ParsedNetwork, NoRoom, vxlan_source_port};
+
+use super::bytes;
+use super::headers::Network;
+use super::key::Subject;
+
+/// The most bytes the card prepends.
+pub const ENCAPSULATION_BYTES: usize = 132;
+
+/// Headers to prepend. They are static: the card fills in lengths, the IPv4 checksum and the UDP source port, and copies
+/// neither DSCP nor ECN.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Encapsulation {
+    bytes: Box<[u8]>,
+    network: Network,
+    network_offset: usize,
+    udp_offset: Option<usize>,
+}
+
+/// Why bytes are no encapsulation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EncapsulationProblem {
+    /// More than the card's buffer holds.
+    #[error(
+        "the encapsulation is {0} bytes long and the card prepends at most {ENCAPSULATION_BYTES}; shorten it"
+    )]
+    TooLong(usize),
+    /// Not Ethernet with tags, then IPv4 or IPv6, whole.
+    #[error(
+        "the encapsulation must begin with whole Ethernet and IPv4 or IPv6 headers; complete it"
+    )]
+    NotATunnel,
+    /// A checksum that the card would not fill in.
+    #[error(
+        "the encapsulation's UDP checksum is not 0, and the card does not compute it; set it to 0"
+    )]
+    UdpChecksum,
+}
+
+impl Encapsulation {
+    /// Headers given as bytes.
+    pub fn new(header: &[u8]) -> Result<Self, EncapsulationProblem> {
+        if header.len() > ENCAPSULATION_BYTES {
+            return Err(EncapsulationProblem::TooLong(header.len()));
+        }
+        let (network, network_offset, udp_offset) =
+            outline(header).ok_or(EncapsulationProblem::NotATunnel)?;
+        if udp_offset.is_some_and(|udp| bytes::u16(header, udp + 6) != Some(0)) {
+            return Err(EncapsulationProblem::UdpChecksum);
+        }
+        Ok(Self { bytes: header.into(), network, network_offset, udp_offset })
+    }
+
+    /// Prepends the headers.
+    pub fn push(&self, frame: &mut Frame<'_>) -> Result<(), NoRoom> {
+        let source_port = match packet::parse(frame.bytes()).map(|parsed| parsed.network) {
+            Ok(ParsedNetwork::Ip(inner)) => vxlan_source_port(&inner),
+            _ => NO_ENTROPY,
+        };
+        frame.prepend(self.bytes.len())?;
+        let frame = frame.bytes_mut();
+        let total = frame.len();
+        if let Some(front) = frame.get_mut(..self.bytes.len()) {
+            front.copy_from_slice(&self.bytes);
+        }
+        // The length fields wrap as the card's do: such a frame is beyond any MTU and dies at the port.
+        let length_from = |offset: usize| (total.saturating_sub(offset) as u16).to_be_bytes();
+        let at = self.network_offset;
+        match self.network {
+            Network::V4 => {
+                put(frame, at + 2, length_from(at));
+                put(frame, at + 10, [0, 0]);
+                let header = frame.get(at..at + 20).unwrap_or_default();
+                let sum = Sum::ZERO.bytes(header).checksum();
+                put(frame, at + 10, sum.to_be_bytes());
+            }
+            Network::V6 => put(frame, at + 4, length_from(at + 40)),
+        }
+        if let Some(udp) = self.udp_offset {
+            put(frame, udp, source_port.to_be_bytes());
+            put(frame, udp + 4, length_from(udp));
+        }
+        Ok(())
+    }
+}
+
+/// The source port for what has no addresses: that of an all-zero key.
+const NO_ENTROPY: u16 = 0xc000;
+
+fn put(frame: &mut [u8], at: usize, value: [u8; 2]) {
+    if let Some(field) = frame.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *field = value;
+    }
+}
+
+fn outline(header: &[u8]) -> Option<(Network, usize, Option<usize>)> {
+    let (mut ether_type, mut at) = (bytes::u16(header, 12)?, 14);
+    while ethernet::is_vlan(ether_type) {
+        ether_type = bytes::u16(header, at + 2)?;
+        at += 4;
+    }
+    let (network, next, payload) = match ether_type {
+        // Options would need a longer checksum; no tunnel has them.
+        ethernet::IPV4 if header.get(at) == Some(&0x45) => {
+            (Network::V4, *header.get(at + 9)?, at + 20)
+        }
+        ethernet::IPV6 => (Network::V6, *header.get(at + 6)?, at + 40),
+        _ => return None,
+    };
+    if header.len() < payload {
+        return None;
+    }
+    let udp = (next == protocol::UDP).then_some(payload);
+    if udp.is_some_and(|udp| header.len() < udp + 8) {
+        return None;
+    }
+    Some((network, at, udp))
+}
+
+/// Strips everything up to the inner frame; `false` when the packet is not a tunnel's, and then it is unchanged.
+pub fn decapsulate(subject: &mut Subject, frame: &mut Frame<'_>) -> bool {
+    let Some(inner) = subject.headers.inner else { return false };
+    frame.trim_front(inner.ethernet);
+    subject.parse_again(frame.bytes());
+    true
+}

@@ -1,0 +1,4 @@
+//! The eswitch model through its public API.
+
+mod forwarding;
+mod rig;
