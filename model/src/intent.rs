@@ -21,9 +21,13 @@ pub use object::{
     SubnetSpec, Traffic, Underlay, Via, Vpc, VpcSpec,
 };
 
+use std::num::NonZero;
+use std::thread::ScopedJoinHandle;
+
 use check::{Settled, check};
 use draft::{Drafts, InterfaceDraft, NodeDraft, RouteTableDraft, SecurityGroupDraft, SubnetDraft};
 use report::{Position, Report};
+use yaml::Chunk;
 
 use crate::diagnostic::Diagnostics;
 
@@ -56,11 +60,14 @@ impl Intent {
     /// All errors there are, never only the first.
     pub fn parse(sources: &[Source<'_>]) -> Result<Self, Diagnostics> {
         let mut report = Report::default();
-        let mut drafts = Drafts::default();
+        let mut chunks = Vec::new();
         for (number, source) in (0..).zip(sources) {
-            yaml::read(source, number, &mut report, |document, report| {
-                drafts.add(&document, report);
-            });
+            chunks.extend(yaml::chunks(source, number, &mut report));
+        }
+        let mut drafts = Drafts::default();
+        for (some_drafts, some_report) in read_all(&chunks) {
+            drafts.append(some_drafts);
+            report.append(some_report);
         }
         let settled = check(&drafts, sources, &mut report);
         if !report.is_empty() {
@@ -139,6 +146,51 @@ impl Intent {
         let at = self.nodes.binary_search_by(|node| node.name().as_str().cmp(name)).ok()?;
         self.nodes.get(at)
     }
+}
+
+/// Reads documents on as many threads as pay off. Results are in the order of the documents.
+fn read_all(chunks: &[Chunk<'_>]) -> Vec<(Drafts, Report)> {
+    /// Less than this, bytes, is read before a thread has started.
+    const WORTH_A_THREAD: usize = 1 << 20;
+
+    let bytes: usize = chunks.iter().map(|chunk| chunk.text.len()).sum();
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let share = (bytes / cores).max(WORTH_A_THREAD);
+    let mut parts = Vec::new();
+    let mut rest = chunks;
+    while !rest.is_empty() {
+        let mut size = 0;
+        let length = rest
+            .iter()
+            .take_while(|chunk| {
+                let room_left = size < share;
+                size += chunk.text.len();
+                room_left
+            })
+            .count();
+        let (part, behind) = rest.split_at(length);
+        parts.push(part);
+        rest = behind;
+    }
+    if let [] | [_] = parts[..] {
+        return parts.into_iter().map(read_part).collect();
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            parts.into_iter().map(|part| scope.spawn(move || read_part(part))).collect();
+        let join = |thread: ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
+    })
+}
+
+fn read_part(chunks: &[Chunk<'_>]) -> (Drafts, Report) {
+    let (mut drafts, mut report) = (Drafts::default(), Report::default());
+    for chunk in chunks {
+        yaml::read(chunk, &mut report, |document, report| drafts.add(&document, report));
+    }
+    (drafts, report)
 }
 
 /// All objects by name, or nothing if one is not whole.

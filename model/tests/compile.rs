@@ -1,6 +1,7 @@
 //! Chains of snapshots: handles stay, generations move with effects and only with them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write;
 use std::net::IpAddr;
 
 use model::UnknownNode;
@@ -78,7 +79,7 @@ fn chain() -> impl Strategy<Value = Vec<State>> {
             let mut next = states.last().cloned().expect("begun with one");
             match part {
                 _ if also_nothing && part == 0 => {}
-                part @ 0..6 => next.interfaces[part] = other.interfaces[part].clone(),
+                part @ 0..6 => next.interfaces[part].clone_from(&other.interfaces[part]),
                 part @ 6..10 => next.groups[part - 6].clone_from(&other.groups[part - 6]),
                 part @ 10..12 => next.tables[part - 10].clone_from(&other.tables[part - 10]),
                 12 => next.gateway_mac = other.gateway_mac,
@@ -216,7 +217,7 @@ fn effects(intent: &Intent, snapshot: &Snapshot) -> Effects {
                 }).flat_map(|member| member.spec.addresses.clone()).collect();
                 format!("{rule:?} {members:?}")
             }).collect();
-            content += &format!("{} {rules:?}", group.name());
+            write!(content, "{} {rules:?}", group.name()).expect("a string takes all");
         }
         policy.insert(interface.name().to_string(), content);
     }
@@ -254,7 +255,8 @@ fn effects(intent: &Intent, snapshot: &Snapshot) -> Effects {
         for (_, compiled) in snapshot.subnets() {
             let spec = &subnet(&compiled.name).spec;
             if spec.vpc.as_str() == vpc.name {
-                content += &format!("{} {}", compiled.name, spec.gateway_mac);
+                write!(content, "{} {}", compiled.name, spec.gateway_mac)
+                    .expect("a string takes all");
             }
         }
         let mut open = BTreeSet::new();
@@ -263,8 +265,8 @@ fn effects(intent: &Intent, snapshot: &Snapshot) -> Effects {
                 continue;
             }
             let location = vpc.mappings.lookup(interface.spec.addresses[0]).map(|m| m.location);
-            content +=
-                &format!("{:?} {} {location:?}\n", interface.spec.addresses, place(interface));
+            write!(content, "{:?} {} {location:?}\n", interface.spec.addresses, place(interface))
+                .expect("a string takes all");
             if !interface.spec.anti_spoof && interface.spec.node.as_str() != HERE {
                 open.insert(
                     intent.node(&interface.spec.node).expect("validated").spec.vtep.to_string(),

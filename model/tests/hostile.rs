@@ -174,3 +174,20 @@ fn nothing_is_an_intent() {
         );
     }
 }
+
+/// Enough documents for several threads: errors stay in order, and all of them are there.
+#[test]
+fn many_documents_keep_their_order() {
+    let document = |n: u32| {
+        format!(
+            "---\napiVersion: penstock.dev/v1alpha1\nkind: Vpc\nmetadata: {{name: vpc-{n}}}\nspec: {{cidr: {n}}}\n"
+        )
+    };
+    let text: String = (0..40_000).map(document).collect();
+    assert!(text.len() > 3 << 20);
+    let diagnostics = parse(text.as_bytes()).expect_err("the field has another name");
+    // `cidrs` is missing, and `cidr` is unknown.
+    assert_eq!(diagnostics.iter().count(), 80_000);
+    assert!(diagnostics.iter().map(|d| d.line).is_sorted());
+    assert_eq!(diagnostics.iter().last().map(|d| d.line), Some(200_000));
+}

@@ -77,6 +77,16 @@ pub(super) struct Drafts {
 }
 
 impl Drafts {
+    /// Adds objects of documents further behind.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.nodes.append(&mut other.nodes);
+        self.vpcs.append(&mut other.vpcs);
+        self.subnets.append(&mut other.subnets);
+        self.interfaces.append(&mut other.interfaces);
+        self.security_groups.append(&mut other.security_groups);
+        self.route_tables.append(&mut other.route_tables);
+    }
+
     /// Adds the object of a document, if it has one.
     pub(super) fn add(&mut self, document: &Document<'_>, report: &mut Report) {
         let root = &document.root;

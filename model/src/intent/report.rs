@@ -58,6 +58,12 @@ impl Report {
         self.named = self.problems.len();
     }
 
+    /// Adds the errors of documents that are read elsewhere.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.problems.append(&mut other.problems);
+        self.named = self.problems.len();
+    }
+
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.problems.is_empty()

@@ -47,43 +47,44 @@ pub(super) struct Document<'a> {
     pub(super) broken: Option<(Position, String)>,
 }
 
-/// Reads all documents of a source, one after the other.
-pub(super) fn read<'a>(
-    source: &Source<'a>,
-    number: u32,
-    report: &mut Report,
-    mut each: impl FnMut(Document<'a>, &mut Report),
-) {
-    let text = match std::str::from_utf8(source.bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let valid = &source.bytes[..error.valid_up_to()];
-            let line = lines(valid).last().unwrap_or_default();
-            let ended = line.ends_with(b"\n") || line.ends_with(b"\r");
-            let at = Position {
-                source: number,
-                line: (lines(valid).count() + usize::from(ended || line.is_empty())) as u32,
-                column: if ended {
-                    1
-                } else {
-                    String::from_utf8_lossy(line).chars().count() as u32 + 1
-                },
-            };
-            let hint = Some("save the file as UTF-8".to_owned());
-            return report.error(at, None, "the file is not UTF-8 text", hint);
-        }
-    };
-    for (chunk, first_line) in chunks(text.strip_prefix('\u{feff}').unwrap_or(text)) {
-        read_chunk(chunk, number, first_line, report, &mut each);
-    }
+/// A piece of a source that can be read by itself: a document with what belongs to it.
+#[derive(Clone, Copy)]
+pub(super) struct Chunk<'a> {
+    pub(super) text: &'a str,
+    source: u32,
+    /// Lines of the source before it.
+    lines_before: u32,
 }
 
-/// Cuts a stream between its documents, so that each can be read by itself.
+/// Cuts a source into pieces.
+pub(super) fn chunks<'a>(source: &Source<'a>, number: u32, report: &mut Report) -> Vec<Chunk<'a>> {
+    let error = match std::str::from_utf8(source.bytes) {
+        Ok(text) => {
+            return cut(text.strip_prefix('\u{feff}').unwrap_or(text))
+                .map(|(text, lines_before)| Chunk { text, source: number, lines_before })
+                .collect();
+        }
+        Err(error) => error,
+    };
+    let valid = source.bytes.get(..error.valid_up_to()).unwrap_or_default();
+    let line = lines(valid).last().unwrap_or_default();
+    let ended = line.is_empty() || line.ends_with(b"\n") || line.ends_with(b"\r");
+    let before = if ended { 0 } else { String::from_utf8_lossy(line).chars().count() };
+    let at = Position {
+        source: number,
+        line: (lines(valid).count() + usize::from(ended)) as u32,
+        column: before as u32 + 1,
+    };
+    report.error(at, None, "the file is not UTF-8 text", Some("save the file as UTF-8".to_owned()));
+    Vec::new()
+}
+
+/// Cuts a stream between its documents.
 ///
 /// A line that starts with `---` or `...` is a marker wherever it stands, also within a scalar (YAML 1.2, section
-/// 9.1.2). Comments and directives belong to the document behind them. With each piece comes the number of its
-/// first line, from 0.
-fn chunks(text: &str) -> impl Iterator<Item = (&str, u32)> {
+/// 9.1.2). Comments and directives belong to the document behind them. With each piece comes the number of
+/// lines before it.
+fn cut(text: &str) -> impl Iterator<Item = (&str, u32)> {
     let mut rest = text;
     let mut line_number = 0;
     std::iter::from_fn(move || {
@@ -128,20 +129,19 @@ enum Key<'a> {
     Refused,
 }
 
-fn read_chunk<'a>(
-    chunk: &'a str,
-    source: u32,
-    first_line: u32,
+/// Reads the document of a piece, if it has one.
+pub(super) fn read<'a>(
+    chunk: &Chunk<'a>,
     report: &mut Report,
-    each: &mut impl FnMut(Document<'a>, &mut Report),
+    mut each: impl FnMut(Document<'a>, &mut Report),
 ) {
     let position = |mark: &saphyr_parser::Marker| Position {
-        source,
-        line: first_line + mark.line().max(1) as u32,
+        source: chunk.source,
+        line: chunk.lines_before + mark.line().max(1) as u32,
         column: mark.col() as u32 + 1,
     };
     let mut builder = Builder { open: Vec::new(), root: None };
-    let mut parser = Parser::new_from_str(chunk);
+    let mut parser = Parser::new_from_str(chunk.text);
     let broken = loop {
         let (event, span): (Event<'a>, Span) = match parser.next_event() {
             None => return,
