@@ -1,3 +1,4 @@
 //! The DPU daemon: datapath, conntrack, offload manager, ports, control API.
 
 pub mod datapath;
+pub mod offload;

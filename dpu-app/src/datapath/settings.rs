@@ -134,6 +134,10 @@ pub struct Timeouts {
     pub other: Seconds,
     /// From a packet's first fragment to its last.
     pub fragments: Seconds,
+    /// How late the NIC's counters may tell of traffic: a connection in hardware is given so much longer. Whoever runs
+    /// the NIC knows it, operators do not set it.
+    #[serde(skip)]
+    pub counter_delay: Duration,
 }
 
 impl Default for Timeouts {
@@ -152,6 +156,7 @@ impl Default for Timeouts {
             icmp_echo: seconds(30),
             other: seconds(120),
             fragments: seconds(30),
+            counter_delay: Duration::ZERO,
         }
     }
 }

@@ -131,7 +131,7 @@ impl Shard {
         let end = self.sweep.next.saturating_add(budget).min(self.table.places());
         for index in self.sweep.next..end {
             if let Some((id, connection)) = self.table.at(index)
-                && !connection.has_ended(now)
+                && now < self.table.end_of(connection)
             {
                 // Of no interest here: there is no packet to drop.
                 let _ = self.recheck(now, snapshot, id, effects);
@@ -191,9 +191,7 @@ impl Shard {
         direction: FlowDirection,
         offload: Offload,
     ) -> bool {
-        let connection = self.table.get_mut(id);
-        let found = connection.map(|connection| connection.set_offload(direction, offload));
-        found.is_some()
+        self.table.set_offload(id, direction, offload)
     }
 
     /// Takes notice of packets of a connection that hardware carried, the last of them at `at`: they count, and keep it
@@ -234,7 +232,7 @@ impl Shard {
     /// Removes a connection whose time is over.
     pub(super) fn remove_ended(&mut self, id: ConnectionHandle, effects: &mut Effects) {
         if let Some(connection) = self.table.get(id) {
-            let (reason, at) = (connection.end(), connection.deadline());
+            let (reason, at) = (connection.end(), self.table.end_of(connection));
             self.remove(id, reason, at, effects);
         }
     }

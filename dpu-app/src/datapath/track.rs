@@ -95,7 +95,7 @@ impl Shard {
         let Some(connection) = self.table.get(id) else {
             return Ok(None);
         };
-        if connection.has_ended(now) {
+        if now >= self.table.end_of(connection) {
             self.remove_ended(id, effects);
             return Ok(None);
         }

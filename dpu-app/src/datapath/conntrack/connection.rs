@@ -165,6 +165,12 @@ impl WhySoftware {
         }
     }
 
+    /// Whether the offload manager was told of the direction, and it is for it to say what became of it.
+    #[must_use]
+    pub const fn is_managers(self) -> bool {
+        !self.is_waiting()
+    }
+
     /// Whether the datapath decides about it (else the offload manager did).
     const fn is_waiting(self) -> bool {
         matches!(
@@ -335,12 +341,21 @@ impl Connection {
         self.decision = decision;
     }
 
+    /// Notes what the offload manager says of a direction, unless it speaks of a time before the datapath took the
+    /// direction back.
     pub(crate) fn set_offload(&mut self, direction: FlowDirection, offload: Offload) {
-        *self.offload.get_mut(direction) = offload;
+        let current = self.offload.get_mut(direction);
+        if !matches!(current, Offload::Software(why) if why.is_waiting()) {
+            *current = offload;
+        }
     }
 
-    pub(crate) fn has_ended(&self, now: Time) -> bool {
-        now >= self.deadline
+    /// When its time is over: at its deadline, or later where the NIC may still report traffic from before it.
+    pub(crate) fn ends_at(&self, timeouts: &Timeouts) -> Time {
+        let in_hardware = FlowDirection::ALL
+            .iter()
+            .any(|direction| matches!(self.offload.get(*direction), Offload::Hardware));
+        self.deadline + if in_hardware { timeouts.counter_delay } else { Duration::ZERO }
     }
 
     /// What its end is called when its time is over.
@@ -357,7 +372,7 @@ impl Connection {
     /// elsewhere, hardware must not carry the connection. Whether it did, or was about to.
     pub(crate) fn forget_vtep(&mut self) -> bool {
         self.vtep = None;
-        self.to_software(WhySoftware::NoOuterSource)
+        self.take_back(WhySoftware::NoOuterSource)
     }
 
     /// Whether the packet opens a new connection in place of this one; if so, how this one ended.
@@ -419,11 +434,11 @@ impl Connection {
         if matches!(state, TcpState::Established) || state.is_half_open() {
             return false;
         }
-        self.to_software(WhySoftware::Ending)
+        self.take_back(WhySoftware::Ending)
     }
 
     /// Puts both directions into software's care. Whether one of them was in another's.
-    fn to_software(&mut self, why: WhySoftware) -> bool {
+    fn take_back(&mut self, why: WhySoftware) -> bool {
         let software = Offload::Software(why);
         let software = PerDirection { forward: software, reverse: software };
         let was = std::mem::replace(&mut self.offload, software);
@@ -468,7 +483,7 @@ impl Connection {
             }
             _ => why,
         };
-        self.set_offload(direction, Offload::Software(why));
+        *self.offload.get_mut(direction) = Offload::Software(why);
         why == WhySoftware::Eligible
     }
 }

@@ -275,6 +275,30 @@ impl ConnectionTable {
         }
     }
 
+    /// When a connection of this table is over.
+    pub(crate) fn end_of(&self, connection: &Connection) -> Time {
+        connection.ends_at(&self.timeouts)
+    }
+
+    /// Notes where a direction of a connection is carried; `false` when the connection is gone.
+    pub(crate) fn set_offload(
+        &mut self,
+        id: ConnectionHandle,
+        direction: FlowDirection,
+        offload: super::Offload,
+    ) -> bool {
+        let timeouts = self.timeouts;
+        let Some(connection) = self.get_mut(id) else {
+            return false;
+        };
+        connection.set_offload(direction, offload);
+        let deadline = connection.ends_at(&timeouts);
+        if self.wheel.armed(id.index).is_none_or(|armed| armed > deadline) {
+            self.wheel.arm(id.index, deadline);
+        }
+        true
+    }
+
     /// Replaces what is decided for a connection, and with it the key of its answers.
     pub(crate) fn set_decision(&mut self, id: ConnectionHandle, decision: Decision) {
         let Some(connection) = self.get_mut(id) else {
@@ -295,7 +319,7 @@ impl ConnectionTable {
             let Some((id, connection)) = self.at(index) else {
                 continue;
             };
-            let deadline = connection.deadline();
+            let deadline = connection.ends_at(&self.timeouts);
             if deadline <= now {
                 return Some(id);
             }

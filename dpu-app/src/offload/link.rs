@@ -1,0 +1,100 @@
+//! Between a shard and the manager: effects become offers, notices become what the shard knows of its flows.
+
+use packet::VtepAddr;
+use rte_flow_compiler::NotOffloaded;
+
+use super::manager::{Manager, News, Notice, Offer};
+use crate::datapath::conntrack::{Offload, WhySoftware};
+use crate::datapath::effects::Effect;
+use crate::datapath::{ConnectionHandle, FlowDirection, Shard, Time};
+
+/// What the manager should do because of an effect of the datapath.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// A direction should be in the NIC as it is decided now.
+    Offer(Offer),
+    /// A direction should not be in the NIC.
+    Withdraw(ConnectionHandle, FlowDirection),
+}
+
+impl Wish {
+    /// What an effect asks of the manager, for either direction.
+    pub fn of(effect: &Effect, shard: &Shard) -> impl Iterator<Item = Self> {
+        let wishes = match *effect {
+            Effect::EligibleForOffload { connection, direction } => {
+                [offer(shard, connection, direction).map(Self::Offer), None]
+            }
+            Effect::DecisionChanged { connection } => FlowDirection::ALL.map(|direction| {
+                // A direction that was never offered is not offered now.
+                let offered = match shard.connection(connection)?.offload().get(direction) {
+                    Offload::Software(why) => why.is_managers(),
+                    Offload::Pending | Offload::Hardware => true,
+                };
+                let withdrawn = Self::Withdraw(connection, direction);
+                offered.then(|| offer(shard, connection, direction).map_or(withdrawn, Self::Offer))
+            }),
+            Effect::Withdraw { connection } | Effect::FlowRemoved { connection, .. } => {
+                FlowDirection::ALL.map(|direction| Some(Self::Withdraw(connection, direction)))
+            }
+            Effect::FlowCreated { .. } => [None, None],
+        };
+        wishes.into_iter().flatten()
+    }
+
+    /// Notes in the shard that the direction is on its way into the NIC.
+    pub fn note(&self, shard: &mut Shard) {
+        if let Self::Offer(offer) = self {
+            shard.set_offload(offer.connection, offer.direction, Offload::Pending);
+        }
+    }
+
+    /// Tells the manager.
+    pub fn tell<H: Copy>(&self, manager: &mut Manager<H>) {
+        match self {
+            Self::Offer(offer) => manager.offer(offer),
+            Self::Withdraw(connection, direction) => manager.withdraw(*connection, *direction),
+        }
+    }
+}
+
+/// A direction as it is decided now; `None` when it is gone or its packets are dropped.
+fn offer(shard: &Shard, connection: ConnectionHandle, direction: FlowDirection) -> Option<Offer> {
+    let known = shard.connection(connection)?;
+    Some(Offer {
+        connection,
+        direction,
+        key: known.key(direction),
+        path: known.path(direction).ok()?.clone(),
+        outer_source: known.vtep().and_then(|vtep| VtepAddr::try_from(vtep).ok()),
+    })
+}
+
+impl Notice {
+    /// Tells the shard; traffic that the NIC carried was there at `now` at the latest.
+    pub fn tell(&self, now: Time, shard: &mut Shard) {
+        let (connection, direction) = (self.connection, self.direction);
+        match &self.news {
+            News::InHardware => shard.set_offload(connection, direction, Offload::Hardware),
+            News::InSoftware(why) => {
+                shard.set_offload(connection, direction, Offload::Software(why.into()))
+            }
+            News::Carried(carried) => {
+                shard.hardware_activity(connection, direction, carried.packets, carried.bytes, now)
+            }
+        };
+    }
+}
+
+impl From<&NotOffloaded> for WhySoftware {
+    fn from(reason: &NotOffloaded) -> Self {
+        match reason {
+            NotOffloaded::Protocol(_) => Self::Protocol,
+            NotOffloaded::NoPort => Self::NoPort,
+            NotOffloaded::NoOuterSource => Self::NoOuterSource,
+            NotOffloaded::Steps => Self::Steps,
+            NotOffloaded::StaticPart(_) => Self::StaticPart,
+            NotOffloaded::TableFull => Self::TableFull,
+            NotOffloaded::Refused(_) => Self::Refused,
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The offload manager: which connections are in the NIC, and how they get there and leave.
+//!
+//! Pure, like the datapath: it is told what the shards want ([`Offer`]) and how requests ended ([`Reply`]), and says
+//! what the NIC should do ([`Request`]) and what the shards should know ([`Notice`]). Whoever runs it (a thread of
+//! the daemon, `penstock replay`) carries these to and fro.
+
+mod link;
+mod manager;
+mod records;
+mod statics;
+
+pub use link::Wish;
+pub use manager::{Manager, News, Notice, Offer, OffloadSettings, Reply, Request, RuleCounters};
+pub use records::Ticket;

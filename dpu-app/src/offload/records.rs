@@ -1,0 +1,114 @@
+//! The rules the manager knows of, and where each is on its way into the NIC and out of it.
+
+use rte_flow::Rule;
+use rte_flow_compiler::Entry;
+
+use super::manager::RuleCounters;
+use crate::datapath::{ConnectionHandle, FlowDirection, Time};
+
+/// The name of a rule between the manager and whoever talks to the NIC. Never used again for another rule.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Ticket {
+    index: u32,
+    generation: u32,
+}
+
+/// What a rule is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Owner {
+    /// The static part.
+    Static,
+    /// One direction of a connection.
+    Connection(ConnectionHandle, FlowDirection),
+}
+
+/// Where a rule is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase<H> {
+    /// Wanted, but something it needs is not in the NIC.
+    Waiting,
+    /// Asked for.
+    Inserting,
+    /// Refused; asked for again at this time.
+    Retry(Time),
+    /// In the NIC.
+    Installed(H),
+    /// Its removal is asked for.
+    Removing(H),
+    /// Its removal failed; asked for again at this time.
+    RetryRemoval(H, Time),
+}
+
+/// A rule.
+#[derive(Debug)]
+pub(super) struct Record<H> {
+    pub entry: Entry,
+    pub rule: Rule,
+    pub owner: Owner,
+    pub phase: Phase<H>,
+    /// To be removed as soon as its insertion has ended.
+    pub doomed: bool,
+    /// How often the NIC refused it in a row.
+    pub refusals: u32,
+    /// What was last read of its counter.
+    pub counters: RuleCounters,
+    /// The rule that goes once this one is in.
+    pub replaces: Option<Ticket>,
+}
+
+#[derive(Debug)]
+struct Slot<H> {
+    generation: u32,
+    record: Option<Record<H>>,
+}
+
+/// All rules, by ticket.
+#[derive(Debug)]
+pub(super) struct Records<H> {
+    slots: Vec<Slot<H>>,
+    free: Vec<u32>,
+}
+
+impl<H> Default for Records<H> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<H> Records<H> {
+    pub fn add(&mut self, record: Record<H>) -> Ticket {
+        if let Some(index) = self.free.pop() {
+            let slot = &mut self.slots[index as usize];
+            slot.record = Some(record);
+            return Ticket { index, generation: slot.generation };
+        }
+        let index = u32::try_from(self.slots.len()).expect("fewer rules than 2^32");
+        self.slots.push(Slot { generation: 0, record: Some(record) });
+        Ticket { index, generation: 0 }
+    }
+
+    pub fn get(&self, ticket: Ticket) -> Option<&Record<H>> {
+        let slot = self.slots.get(ticket.index as usize)?;
+        slot.record.as_ref().filter(|_| slot.generation == ticket.generation)
+    }
+
+    pub fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Record<H>> {
+        let slot = self.slots.get_mut(ticket.index as usize)?;
+        slot.record.as_mut().filter(|_| slot.generation == ticket.generation)
+    }
+
+    pub fn remove(&mut self, ticket: Ticket) -> Option<Record<H>> {
+        self.get(ticket)?;
+        let slot = &mut self.slots[ticket.index as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(ticket.index);
+        slot.record.take()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Ticket, &Record<H>)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let ticket = Ticket { index: index as u32, generation: slot.generation };
+            Some((ticket, slot.record.as_ref()?))
+        })
+    }
+}
