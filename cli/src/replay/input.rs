@@ -1,0 +1,125 @@
+//! IN: what arrives, from where and when.
+
+use std::collections::HashSet;
+
+use dpu_app::datapath::{Port, PortSyntax, Time};
+use thiserror::Error;
+
+use crate::pcapng::{PcapngError, Reader};
+
+/// Why a capture cannot be replayed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InputError {
+    /// The file itself is wrong.
+    #[error(transparent)]
+    Pcapng(#[from] PcapngError),
+    /// An interface is named otherwise than a port.
+    #[error("capture interface {0}")]
+    Port(#[from] PortSyntax),
+}
+
+/// A capture, ready to be replayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input<'a> {
+    /// The ports the file describes, each once, in its order.
+    pub ports: Vec<Port>,
+    /// The earliest packet's timestamp, nanoseconds since 1970: what virtual time counts from.
+    pub start: u64,
+    /// Its packets in the order of time, those of equal time in the file's.
+    pub packets: Vec<Arrival<'a>>,
+}
+
+/// A packet that arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival<'a> {
+    /// Its place in the file, from 0.
+    pub number: usize,
+    /// When.
+    pub time: Time,
+    /// From where.
+    pub port: Port,
+    /// The frame.
+    pub frame: &'a [u8],
+}
+
+impl<'a> Input<'a> {
+    /// Reads a pcapng file.
+    ///
+    /// # Errors
+    /// [`InputError`] when the file or an interface's name is wrong.
+    pub fn read(file: &'a [u8]) -> Result<Self, InputError> {
+        let mut reader = Reader::new(file);
+        let captured = reader.by_ref().collect::<Result<Vec<_>, _>>()?;
+        let port_of_interface = reader
+            .interfaces()
+            .iter()
+            .map(|interface| interface.name.parse())
+            .collect::<Result<Vec<Port>, _>>()?;
+
+        let mut seen = HashSet::new();
+        let ports = port_of_interface.iter().copied().filter(|port| seen.insert(*port)).collect();
+        let start = captured.iter().map(|packet| packet.time).min().unwrap_or(0);
+        let mut packets: Vec<Arrival<'a>> = captured
+            .iter()
+            .enumerate()
+            .filter_map(|(number, packet)| {
+                Some(Arrival {
+                    number,
+                    time: Time(packet.time - start),
+                    // The reader vouches for the index.
+                    port: *port_of_interface.get(packet.interface)?,
+                    frame: packet.frame,
+                })
+            })
+            .collect();
+        packets.sort_by_key(|packet| packet.time);
+        Ok(Self { ports, start, packets })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::snapshot::VfIndex;
+
+    use super::*;
+    use crate::pcapng::Writer;
+
+    #[test]
+    fn packets_come_in_the_order_of_time_and_keep_their_numbers() {
+        let mut file = Writer::new(["uplink", "vf3"]);
+        for (interface, time, byte) in [(0, 2_000, 1), (1, 1_000, 2), (0, 1_000, 3)] {
+            file.packet(interface, time, &[byte]);
+        }
+        let file = file.finish();
+        let input = Input::read(&file).unwrap();
+        let vf3 = Port::Vf(VfIndex(3));
+        assert_eq!((input.ports, input.start), (vec![Port::Uplink, vf3], 1_000));
+        let arrival = |number, time, port, frame| Arrival { number, time: Time(time), port, frame };
+        assert_eq!(
+            input.packets,
+            [
+                arrival(1, 0, vf3, &[2u8][..]),
+                arrival(2, 0, Port::Uplink, &[3]),
+                arrival(0, 1_000, Port::Uplink, &[1]),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_port_described_twice_is_one() {
+        let mut file = Writer::new(["vf0"]).finish();
+        file.extend(Writer::new(["vf1", "vf0"]).finish());
+        let ports = Input::read(&file).unwrap().ports;
+        assert_eq!(ports, [Port::Vf(VfIndex(0)), Port::Vf(VfIndex(1))]);
+    }
+
+    #[test]
+    fn other_interfaces_are_refused_by_name() {
+        let file = Writer::new(["eth0"]).finish();
+        let error = Input::read(&file).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "capture interface `eth0` names no port; ports are vf0, vf1, ... and uplink"
+        );
+    }
+}

@@ -1,0 +1,267 @@
+//! The `penstock` program as its users meet it: arguments, messages, exit codes, files.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use cli::pcapng::{Reader, Writer};
+use tempfile::TempDir;
+
+/// A directory of files, and the program run in it.
+struct Bench {
+    directory: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { directory: TempDir::new().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_penstock"));
+        command.args(arguments.split_whitespace()).current_dir(self.directory.path());
+        command
+    }
+
+    fn run(&self, arguments: &str) -> (i32, String, String) {
+        told(&self.command(arguments).output().unwrap())
+    }
+}
+
+/// Exit code, standard output, standard error.
+fn told(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+const NODE: &str = "
+apiVersion: penstock.dev/v1alpha1
+kind: Node
+metadata: {name: a}
+spec: {vtep: 192.0.2.1, mac: '02:00:00:00:aa:01', underlay: {prefix: 192.0.2.0/24}}
+";
+
+const TENANT: &str = "
+apiVersion: penstock.dev/v1alpha1
+kind: Vpc
+metadata: {name: red}
+spec: {vni: 100, cidrs: [10.0.0.0/16]}
+---
+apiVersion: penstock.dev/v1alpha1
+kind: Subnet
+metadata: {name: front}
+spec: {vpc: red, cidrs: [10.0.1.0/24]}
+---
+apiVersion: penstock.dev/v1alpha1
+kind: Interface
+metadata: {name: web}
+spec: {subnet: front, node: a, vf: 0, mac: '02:00:00:00:01:10', addresses: [10.0.1.10]}
+";
+
+/// An ARP request of the VM on vf0 for its gateway.
+fn arp_request() -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend([2, 0, 0, 0, 1, 0x10, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+    frame.extend([2, 0, 0, 0, 1, 0x10, 10, 0, 1, 10, 0, 0, 0, 0, 0, 0, 10, 0, 1, 1]);
+    frame
+}
+
+fn capture(packets: &[(u64, &[u8])]) -> Vec<u8> {
+    let mut file = Writer::new(["uplink", "vf0"]);
+    for (time, frame) in packets {
+        file.packet(1, *time, frame);
+    }
+    file.finish()
+}
+
+#[test]
+fn good_intent_is_summed_up() {
+    let bench = Bench::new()
+        .file("intent/node.yaml", NODE)
+        .file("intent/tenant.yml", TENANT)
+        .file("intent/notes.txt", "}");
+    let good = (0, "valid: 1 node, 1 VPC, 1 subnet, 1 interface\n".to_owned(), String::new());
+    assert_eq!(bench.run("validate -f intent"), good);
+    assert_eq!(bench.run("validate -f intent/tenant.yml -f intent/node.yaml"), good);
+
+    let mut child = bench
+        .command("validate -f intent/node.yaml -f -")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(TENANT.as_bytes()).unwrap();
+    assert_eq!(told(&child.wait_with_output().unwrap()), good);
+}
+
+#[test]
+fn all_that_is_wrong_is_told_with_its_place() {
+    let wrong =
+        TENANT.replace("subnet: front", "subnet: frnt").replace("cidrs: [10.0.0.0/16]", "cidr: []");
+    let bench = Bench::new().file("node.yaml", NODE).file("tenant.yaml", wrong);
+    let (code, out, errors) = bench.run("validate -f node.yaml -f tenant.yaml");
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(errors.contains("tenant.yaml:5:"), "{errors}");
+    assert!(errors.contains("Interface/web: "), "{errors}");
+    assert!(errors.contains("frnt"), "{errors}");
+}
+
+#[test]
+fn files_that_are_not_there_are_named() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("empty")).unwrap();
+    for (argument, what) in [("none.yaml", "none.yaml: "), ("empty", "empty: the directory has no")]
+    {
+        let (code, _, errors) = bench.run(&format!("validate -f {argument}"));
+        assert_eq!(code, 1);
+        assert!(errors.starts_with(what), "{errors}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let bench = Bench::new();
+    for arguments in [
+        "",
+        "validate",
+        "frobnicate",
+        "replay --in x",
+        "replay --intent a --node a --in a --out b --intent-at 5",
+    ] {
+        assert_eq!(bench.run(arguments).0, 2, "{arguments}");
+    }
+}
+
+const REPLAY: &str = "replay --offload off --intent intent --node a --in in.pcapng --out out.pcapng --events events.jsonl";
+
+fn replay_bench(input: impl AsRef<[u8]>) -> Bench {
+    Bench::new()
+        .file("intent/node.yaml", NODE)
+        .file("intent/tenant.yaml", TENANT)
+        .file("in.pcapng", input)
+}
+
+#[test]
+fn replay_writes_what_the_ports_send_and_what_happened() {
+    const START: u64 = 1_700_000_000_000_000_007;
+    let request = arp_request();
+    let bench = replay_bench(capture(&[(START, &request), (START + 1_500_000_000, &[1, 2, 3])]));
+    let (code, out, errors) = bench.run(REPLAY);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert_eq!(out, "2 packets in, 1 out, 2 events\n");
+    assert_eq!(
+        fs::read_to_string(bench.path("events.jsonl")).unwrap(),
+        "{\"time_ns\":0,\"event\":\"reply\",\"port\":\"vf0\",\"packet\":0}\n\
+         {\"time_ns\":1500000000,\"event\":\"drop\",\"port\":\"vf0\",\"packet\":1,\"reason\":\"malformed\"}\n"
+    );
+    let out = fs::read(bench.path("out.pcapng")).unwrap();
+    let mut reader = Reader::new(&out);
+    let packets: Vec<_> = reader.by_ref().map(Result::unwrap).collect();
+    let names: Vec<_> = reader.interfaces().iter().map(|i| i.name.as_str()).collect();
+    assert_eq!(names, ["uplink", "vf0"]);
+    let [answer] = packets[..] else { panic!("one packet, not {}", packets.len()) };
+    assert_eq!((answer.interface, answer.time), (1, START));
+    assert_eq!(answer.frame[..12], [2, 0, 0, 0, 1, 0x10, 0x02, 0x50, 0x4e, 0x53, 0x00, 0x01]);
+
+    bench.run(REPLAY);
+    assert_eq!(
+        fs::read(bench.path("out.pcapng")).unwrap(),
+        out,
+        "a second run gives the same bytes"
+    );
+}
+
+#[test]
+fn intent_changes_at_its_time() {
+    let request = arp_request();
+    let disabled = TENANT.replace("addresses:", "enabled: false, addresses:");
+    let bench = replay_bench(capture(&[
+        (0, &request),
+        (2_499_999_999, &request),
+        (2_500_000_000, &request),
+    ]))
+    .file("later/intent.yaml", format!("{NODE}---{disabled}"));
+    let (code, _, errors) = bench.run(&format!("{REPLAY} --intent-at 2.5:later"));
+    assert_eq!((code, errors.as_str()), (0, ""));
+    let events = fs::read_to_string(bench.path("events.jsonl")).unwrap();
+    let kinds: Vec<_> = events.lines().map(|line| line.split('"').nth(5).unwrap()).collect();
+    assert_eq!(kinds, ["reply", "reply", "drop"]);
+    assert!(events.ends_with("\"reason\":\"interface_down\"}\n"), "{events}");
+}
+
+/// Runs a replay that must fail with a message, and write nothing.
+fn refused(bench: &Bench, arguments: &str, message: &str) {
+    let (code, out, errors) = bench.run(arguments);
+    assert_eq!((code, out.as_str()), (1, ""), "{arguments}");
+    assert!(errors.contains(message), "{arguments}: {errors}");
+    for file in ["out.pcapng", "events.jsonl"] {
+        assert!(!Path::new(&bench.path(file)).exists(), "{arguments} wrote {file}");
+    }
+}
+
+#[test]
+fn a_replay_that_cannot_be_right_writes_nothing() {
+    let bench = replay_bench(capture(&[(0, &[0; 60])]))
+        .file("other.yaml", NODE.replace("name: a", "name: b"))
+        .file("broken.yaml", "kind: Node")
+        .file("settings.toml", "[timeouts]\nudp = 5\n")
+        .file("old.pcap", [0xd4, 0xc3, 0xb2, 0xa1]);
+    refused(&bench, &REPLAY.replace("--node a", "--node x"), "no Node `x`; its nodes are: a");
+    refused(
+        &bench,
+        &format!("{REPLAY} --intent-at 1:other.yaml"),
+        "the intent from 1s on has no Node `a`; its nodes are: b",
+    );
+    refused(&bench, &format!("{REPLAY} --intent-at 1:broken.yaml"), "broken.yaml:1:");
+    refused(&bench, &format!("{REPLAY} --settings settings.toml"), "settings.toml: ");
+    refused(&bench, &REPLAY.replace("in.pcapng", "old.pcap"), "not a pcapng file");
+    refused(&bench, &REPLAY.replace("in.pcapng", "none"), "none: ");
+    refused(&bench, &format!("{REPLAY} --profile toaster"), "toaster");
+    refused(&bench, &REPLAY.replace("--offload off", "--offload on"), "--offload off");
+}
+
+#[test]
+fn settings_reach_the_datapath() {
+    const SECOND: &str = "
+apiVersion: penstock.dev/v1alpha1
+kind: Interface
+metadata: {name: db}
+spec:
+  {subnet: front, node: a, vf: 1, mac: '02:00:00:00:01:11', addresses: [10.0.1.11], securityGroups: [open]}
+---
+apiVersion: penstock.dev/v1alpha1
+kind: SecurityGroup
+metadata: {name: open}
+spec: {vpc: red, ingress: [{protocol: any}]}
+";
+    let mid_stream = [
+        &[2, 0, 0, 0, 1, 0x11, 2, 0, 0, 0, 1, 0x10, 8, 0][..],
+        // IPv4 10.0.1.10 > 10.0.1.11, TCP 1 > 2 with ACK alone.
+        &[0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0x64, 0xbc, 10, 0, 1, 10, 10, 0, 1, 11],
+        &[0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0],
+    ]
+    .concat();
+    let bench = replay_bench(capture(&[(0, &mid_stream)]))
+        .file("intent/second.yaml", SECOND)
+        .file("settings.toml", "tcp.pickUp = 'always'\n");
+    let events = |arguments: &str| {
+        assert_eq!(bench.run(arguments).0, 0);
+        fs::read_to_string(bench.path("events.jsonl")).unwrap()
+    };
+    assert!(events(REPLAY).contains("\"reason\":\"tcp_not_syn\""));
+    let picked_up = events(&format!("{REPLAY} --settings settings.toml"));
+    assert!(picked_up.contains("\"event\":\"forward\""), "{picked_up}");
+}

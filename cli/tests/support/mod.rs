@@ -1,0 +1,5 @@
+//! What the conformance cases need: packets as text, cases as files, runs and their comparison.
+
+pub mod case;
+pub mod notation;
+pub mod run;

@@ -1,0 +1,218 @@
+//! Running a case: capture in, replay, capture and events out, compared with what the case says.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use cli::pcapng::{Reader, Writer};
+use cli::replay::{Event, EventKind, Flow, Input, Timeline, replay};
+use dpu_app::datapath::{Port, Time};
+use model::intent::{Intent, Source};
+use serde_json::Value;
+
+use super::case::{Case, Step, documents, merge};
+use super::notation::{packet, show};
+
+/// Virtual time 0 in the capture, nanoseconds since 1970.
+const START: u64 = 1_700_000_000_000_000_000;
+
+/// Runs a case; the error shows all that differs.
+pub fn run(case: &Case) -> Result<(), String> {
+    let steps = case
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(number, step)| Prepared::new(case, step).map_err(|e| format!("step {number}: {e}")))
+        .collect::<Result<Vec<_>, _>>()?;
+    if !steps.is_sorted_by_key(|step| step.time) {
+        return Err("the steps' times go back".to_owned());
+    }
+    let file = capture(&steps);
+    let input = Input::read(&file).map_err(|e| e.to_string())?;
+    if steps.iter().find(|step| step.packet.is_some()).is_some_and(|step| step.time != 0) {
+        return Err("time 0 is the first packet's: let it arrive at 0".to_owned());
+    }
+
+    let output = replay(&input, timeline(case)?, case.settings);
+
+    let mut events = Lines::default();
+    let mut frames = Lines::default();
+    let mut packets = 0;
+    for step in &steps {
+        let arrival = step.packet.as_ref().map(|(port, _)| (port, packets));
+        packets += usize::from(step.packet.is_some());
+        for event in &step.events {
+            let arrival = arrival.filter(|_| !event.starts_with("flow_"));
+            let by =
+                arrival.map_or_else(String::new, |(port, number)| format!("#{number} {port}: "));
+            events.expected.push((step.time, format!("{by}{event}")));
+        }
+        for (port, bytes) in &step.out {
+            frames.expected.push((step.time, format!("{port}: {}", show(bytes))));
+        }
+    }
+    events.actual = output.events.iter().map(|event| (event.time.0, line(event))).collect();
+    frames.actual = departures(&output.capture(&input))?;
+
+    let differences = [events.difference("events"), frames.difference("frames out")].concat();
+    if differences.is_empty() { Ok(()) } else { Err(differences) }
+}
+
+/// A step with its packets built.
+struct Prepared {
+    time: u64,
+    packet: Option<(Port, Vec<u8>)>,
+    events: Vec<String>,
+    out: Vec<(Port, Vec<u8>)>,
+}
+
+impl Prepared {
+    fn new(case: &Case, step: &Step) -> Result<Self, String> {
+        let build = |port: &str, text: &str| {
+            let port: Port = port.parse().map_err(|e| format!("{e}"))?;
+            Ok::<_, String>((port, packet(&case.expand(text)?)?))
+        };
+        let packet = match (&step.from, &step.send) {
+            (Some(port), Some(text)) => Some(build(port, text)?),
+            (None, None) => None,
+            _ => return Err("from and send go together".to_owned()),
+        };
+        let out = step
+            .out
+            .iter()
+            .flatten()
+            .map(|(port, text)| build(port, text))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { time: nanoseconds(step.at)?, packet, events: step.events.clone(), out })
+    }
+}
+
+fn nanoseconds(seconds: f64) -> Result<u64, String> {
+    let time = Duration::try_from_secs_f64(seconds).map_err(|e| format!("at: {seconds}: {e}"))?;
+    u64::try_from(time.as_nanos()).map_err(|e| format!("at: {seconds}: {e}"))
+}
+
+/// The steps' packets as a file.
+fn capture(steps: &[Prepared]) -> Vec<u8> {
+    let mut ports: Vec<Port> = steps.iter().filter_map(|s| Some(s.packet.as_ref()?.0)).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let mut file = Writer::new(ports.iter().map(Port::to_string));
+    for step in steps {
+        if let Some((port, bytes)) = &step.packet {
+            let interface = ports.iter().position(|p| p == port).expect("the port is listed");
+            file.packet(interface as u32, START + step.time, bytes);
+        }
+    }
+    file.finish()
+}
+
+/// The snapshots of the case's intent and of its changes.
+fn timeline(case: &Case) -> Result<Timeline, String> {
+    let parse = |value: &Value| {
+        let text = documents(value)?;
+        let source = Source { name: "intent", bytes: text.as_bytes() };
+        Intent::parse(&[source]).map_err(|errors| errors.render())
+    };
+    let mut current = case.intent.clone();
+    let first = parse(&current)?;
+    let mut later = Vec::new();
+    for step in &case.steps {
+        if let Some(patch) = &step.intent {
+            merge(&mut current, patch);
+            later.push((Time(nanoseconds(step.at)?), parse(&current)?));
+        }
+    }
+    let node = case.node.as_deref().ok_or("the case names no node")?;
+    Timeline::compile(node, &first, later).map_err(|e| e.to_string())
+}
+
+/// An event as cases write it.
+fn line(event: &Event) -> String {
+    match &event.kind {
+        EventKind::Drop { port, packet, reason } => format!("#{packet} {port}: drop {reason}"),
+        EventKind::Forward { port, packet, out, .. } => format!("#{packet} {port}: forward {out}"),
+        EventKind::Reply { port, packet } => format!("#{packet} {port}: reply"),
+        EventKind::FlowCreated(flow) => format!("flow_created {}", name(flow)),
+        EventKind::FlowRemoved { flow, reason } => format!("flow_removed {} {reason}", name(flow)),
+    }
+}
+
+fn name(flow: &Flow) -> String {
+    let end = |address, port| std::net::SocketAddr::new(address, port);
+    let source = end(flow.source, flow.source_port);
+    let destination = end(flow.destination, flow.destination_port);
+    format!("{} {} {source} > {destination}", flow.interface, flow.protocol)
+}
+
+/// The frames of an OUT file.
+fn departures(file: &[u8]) -> Result<Vec<(u64, String)>, String> {
+    let mut reader = Reader::new(file);
+    let packets = reader.by_ref().collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
+    let interfaces = reader.interfaces();
+    Ok(packets
+        .iter()
+        .map(|packet| {
+            let port = &interfaces[packet.interface].name;
+            (packet.time.saturating_sub(START), format!("{port}: {}", show(packet.frame)))
+        })
+        .collect())
+}
+
+/// What should be and what is, each with its time.
+#[derive(Default)]
+struct Lines {
+    expected: Vec<(u64, String)>,
+    actual: Vec<(u64, String)>,
+}
+
+impl Lines {
+    /// Both as one list, with what is missing and what is too much marked; empty when they are equal.
+    fn difference(&self, what: &str) -> String {
+        if self.expected == self.actual {
+            return String::new();
+        }
+        let text = |lines: &[(u64, String)]| -> Vec<String> {
+            lines
+                .iter()
+                .map(|(time, line)| {
+                    format!("{:>14.9} {line}", Duration::from_nanos(*time).as_secs_f64())
+                })
+                .collect()
+        };
+        let (expected, actual) = (text(&self.expected), text(&self.actual));
+        let mut report = format!("{what} (- expected, + seen):\n");
+        for (mark, line) in align(&expected, &actual) {
+            let _ = writeln!(report, "  {mark} {line}");
+        }
+        report
+    }
+}
+
+/// The longest common subsequence, with all else marked.
+fn align<'a>(expected: &'a [String], actual: &'a [String]) -> Vec<(char, &'a str)> {
+    let mut length = vec![vec![0usize; actual.len() + 1]; expected.len() + 1];
+    for (i, e) in expected.iter().enumerate().rev() {
+        for (j, a) in actual.iter().enumerate().rev() {
+            length[i][j] = if e == a {
+                length[i + 1][j + 1] + 1
+            } else {
+                length[i + 1][j].max(length[i][j + 1])
+            };
+        }
+    }
+    let (mut i, mut j) = (0, 0);
+    let mut lines = Vec::new();
+    while i < expected.len() || j < actual.len() {
+        if i < expected.len() && j < actual.len() && expected[i] == actual[j] {
+            lines.push((' ', expected[i].as_str()));
+            (i, j) = (i + 1, j + 1);
+        } else if j == actual.len() || i < expected.len() && length[i + 1][j] >= length[i][j + 1] {
+            lines.push(('-', expected[i].as_str()));
+            i += 1;
+        } else {
+            lines.push(('+', actual[j].as_str()));
+            j += 1;
+        }
+    }
+    lines
+}
