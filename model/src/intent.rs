@@ -1,7 +1,7 @@
 //! What operators write: parsing, validation, and the objects that come of it.
 //!
-//! Sources go one way: text to documents ([`yaml`]), documents to drafts with all local errors ([`draft`]), drafts against
-//! each other ([`check`]), and only if nothing at all was wrong, to an [`Intent`].
+//! Sources go one way: text to documents (`yaml`), documents to drafts with all local errors (`draft`), drafts against
+//! each other (`check`), and only if nothing at all was wrong, to an [`Intent`].
 
 mod address;
 mod check;

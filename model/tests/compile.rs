@@ -265,7 +265,7 @@ fn effects(intent: &Intent, snapshot: &Snapshot) -> Effects {
                 continue;
             }
             let location = vpc.mappings.lookup(interface.spec.addresses[0]).map(|m| m.location);
-            write!(content, "{:?} {} {location:?}\n", interface.spec.addresses, place(interface))
+            writeln!(content, "{:?} {} {location:?}", interface.spec.addresses, place(interface))
                 .expect("a string takes all");
             if !interface.spec.anti_spoof && interface.spec.node.as_str() != HERE {
                 open.insert(
