@@ -13,6 +13,16 @@ pub(crate) struct Checked {
     pub(crate) scope: Scope,
 }
 
+#[cfg(test)]
+impl Checked {
+    /// For connections whose intent does not matter.
+    pub(crate) fn never() -> Self {
+        let none = Generations { policy: 0, routes: 0, mappings: 0 };
+        let scope = Scope { initiator: none, receiver: None, answered: None };
+        Self { epoch: 0, scope }
+    }
+}
+
 /// The generations of everything that a decision was made from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Scope {

@@ -333,3 +333,178 @@ impl ConnectionTable {
         self.shares.retain(|id, share| share.connections > 0 || is_known(*id));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use arrayvec::ArrayVec;
+    use model::decision::{Output, Path, Side, Verdict, Zone};
+    use packet::{Transport, Tuple};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::datapath::conntrack::Beginning;
+    use crate::datapath::recheck::Checked;
+    use crate::datapath::settings::Settings;
+
+    fn key(interface: u32, side: Side, ports: (u16, u16)) -> Key {
+        let tuple = Tuple::v4([10, 0, 0, 1], [10, 0, 0, 2], 17, ports.0, ports.1);
+        Key { zone: Zone::new(InterfaceId(interface), side), tuple }
+    }
+
+    /// UDP of an interface to the network: answers come back from there.
+    fn connection(interface: u32, port: u16, now: Time) -> Connection {
+        let decision = Decision {
+            forward: Path {
+                steps: ArrayVec::new(),
+                output: Output::Local(InterfaceId(9)),
+                mtu: u16::MAX,
+            },
+            reverse_key: answer(interface, port),
+            reverse: Verdict::Drop(model::decision::DropReason::NoRoute),
+        };
+        let beginning = Beginning {
+            key: key(interface, Side::FromVm, (port, 53)),
+            transport: Transport::Udp,
+            decision,
+            checked: Checked::never(),
+            picked_up: false,
+        };
+        Connection::new(beginning, now)
+    }
+
+    fn answer(interface: u32, port: u16) -> Key {
+        key(interface, Side::FromNetwork, (53, port))
+    }
+
+    fn table(size: u32, per_interface: u32) -> ConnectionTable {
+        let limits = ConnectionLimits {
+            table_size: size.try_into().unwrap(),
+            per_interface: NonZeroU32::new(per_interface).unwrap(),
+        };
+        ConnectionTable::new(limits, Settings::default().timeouts, KeyHasher::new(3))
+    }
+
+    #[test]
+    fn a_reverse_key_that_is_taken_stays_with_its_owner() {
+        let mut table = table(8, 8);
+        let first = table.insert(connection(1, 7, Time(0)), Event::Packet).unwrap();
+        let mut other = connection(2, 7, Time(0));
+        let mut decision = other.decision().clone();
+        decision.reverse_key = answer(1, 7);
+        other.set_decision(decision.clone());
+        let second = table.insert(other, Event::Packet).unwrap();
+        assert_eq!(table.find(&answer(1, 7)), Some((first, FlowDirection::Reverse)));
+        table.remove(second);
+        assert_eq!(table.find(&answer(1, 7)), Some((first, FlowDirection::Reverse)));
+        // Another decision, another key for answers.
+        decision.reverse_key = answer(3, 7);
+        table.set_decision(first, decision);
+        assert_eq!(table.find(&answer(1, 7)), None);
+        assert_eq!(table.find(&answer(3, 7)), Some((first, FlowDirection::Reverse)));
+        table.remove(first);
+        assert_eq!(table.find(&answer(3, 7)), None);
+        assert_eq!(table.remove(first).map(|c| c.created()), None);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Operation {
+        Insert(u32, u16),
+        Answer(u32, u16),
+        Remove(u32, u16),
+        Wait(u64),
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        let flow = (0_u32..3, 0_u16..6);
+        prop_oneof![
+            4 => flow.clone().prop_map(|(i, p)| Operation::Insert(i, p)),
+            2 => flow.clone().prop_map(|(i, p)| Operation::Answer(i, p)),
+            1 => flow.prop_map(|(i, p)| Operation::Remove(i, p)),
+            1 => (0_u64..40).prop_map(Operation::Wait),
+        ]
+    }
+
+    struct Expected {
+        number: usize,
+        deadline: Time,
+        answered: bool,
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_map_with_deadlines_and_quotas(
+            operations in prop::collection::vec(operation(), 0..150),
+        ) {
+            let (size, share) = (8, 4);
+            let mut table = table(size, share);
+            let mut model: BTreeMap<(u32, u16), Expected> = BTreeMap::new();
+            let mut now = Time(0);
+            let after = |now: Time, seconds| now + Duration::from_secs(seconds);
+            for (number, operation) in operations.into_iter().enumerate() {
+                match operation {
+                    Operation::Insert(interface, port) if !model.contains_key(&(interface, port)) => {
+                        let own = model.iter().filter(|((i, _), _)| *i == interface);
+                        let oldest = own.clone().filter(|(_, e)| !e.answered)
+                            .min_by_key(|(_, e)| e.number).map(|(flow, _)| *flow);
+                        let full = own.count() >= share as usize || model.len() >= size as usize;
+                        match table.room_for(InterfaceId(interface)) {
+                            Ok(None) => prop_assert!(!full),
+                            Ok(Some(victim)) => {
+                                prop_assert!(full);
+                                let key = table.get(victim).unwrap().key(FlowDirection::Forward);
+                                let flow = (key.zone.interface().0, key.tuple.source_port());
+                                prop_assert_eq!(Some(flow), oldest);
+                                table.remove(victim);
+                                model.remove(&flow);
+                            }
+                            Err(Full) => {
+                                prop_assert!(full && oldest.is_none());
+                                continue;
+                            }
+                        }
+                        table.insert(connection(interface, port, now), Event::Packet).unwrap();
+                        let deadline = after(now, 30);
+                        model.insert((interface, port), Expected { number, deadline, answered: false });
+                    }
+                    Operation::Answer(interface, port) => {
+                        let found = table.find(&answer(interface, port));
+                        let expected = model.get_mut(&(interface, port));
+                        prop_assert_eq!(found.is_some(), expected.is_some());
+                        if let (Some((id, direction)), Some(expected)) = (found, expected) {
+                            table.observe(id, direction, Event::Packet, now);
+                            expected.answered = true;
+                            expected.deadline = after(now, 180);
+                        }
+                    }
+                    Operation::Remove(interface, port) => {
+                        let found = table.find(&key(interface, Side::FromVm, (port, 53)));
+                        let expected = model.remove(&(interface, port));
+                        prop_assert_eq!(found.is_some(), expected.is_some());
+                        if let Some((id, _)) = found {
+                            prop_assert!(table.remove(id).is_some());
+                        }
+                    }
+                    Operation::Wait(seconds) => {
+                        now = after(now, seconds);
+                        let mut last = Time(0);
+                        while let Some(id) = table.next_ended(now) {
+                            let ended = table.remove(id).unwrap();
+                            prop_assert!(ended.deadline() >= last);
+                            last = ended.deadline();
+                            let key = ended.key(FlowDirection::Forward);
+                            let flow = (key.zone.interface().0, key.tuple.source_port());
+                            prop_assert_eq!(model.remove(&flow).map(|e| e.deadline), Some(last));
+                        }
+                        prop_assert!(model.values().all(|e| e.deadline > now));
+                    }
+                    Operation::Insert(..) => {}
+                }
+                prop_assert_eq!(table.len() as usize, model.len());
+                prop_assert_eq!(table.iter().count(), model.len());
+            }
+        }
+    }
+}

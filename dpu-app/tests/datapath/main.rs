@@ -1,0 +1,13 @@
+//! Scenarios over whole shards: two nodes, their VMs, and the wire between them.
+
+mod fragments;
+mod frames;
+mod icmp;
+mod limits;
+mod network;
+mod offload;
+mod policy;
+mod random;
+mod tcp;
+mod timeouts;
+mod world;
