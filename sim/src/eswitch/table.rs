@@ -33,12 +33,8 @@ struct ShapeTable {
     entries: HashTable<Entry>,
     /// How many rules there are of each priority.
     priorities: BTreeMap<u32, usize>,
-}
-
-impl ShapeTable {
-    fn best(&self) -> u32 {
-        self.priorities.keys().next().copied().unwrap_or(u32::MAX)
-    }
+    /// The first of them.
+    best: u32,
 }
 
 #[derive(Debug)]
@@ -80,6 +76,7 @@ impl Table {
                 shape: Arc::clone(&matcher.shape),
                 entries: HashTable::new(),
                 priorities: BTreeMap::new(),
+                best: u32::MAX,
             });
             self.shapes.len() - 1
         });
@@ -94,10 +91,10 @@ impl Table {
         let rules = &mut entry.get_mut().rules;
         let place = rules.partition_point(|(other, _)| *other < rank);
         rules.insert(place, (rank, rule));
-        let before = table.best();
         *table.priorities.entry(rank.priority).or_default() += 1;
-        if table.best() != before {
-            self.shapes.sort_by_key(ShapeTable::best);
+        if rank.priority < table.best {
+            table.best = rank.priority;
+            self.shapes.sort_by_key(|table| table.best);
         }
     }
 
@@ -125,17 +122,21 @@ impl Table {
         if rules.is_empty() {
             entry.remove();
         }
-        let best = table.best();
         if let Some(count) = table.priorities.get_mut(&rank.priority) {
             *count -= 1;
             if *count == 0 {
                 table.priorities.remove(&rank.priority);
             }
         }
-        if table.priorities.is_empty() {
-            self.shapes.remove(at);
-        } else if table.best() != best {
-            self.shapes.sort_by_key(ShapeTable::best);
+        match table.priorities.keys().next() {
+            None => {
+                self.shapes.remove(at);
+            }
+            Some(best) if *best != table.best => {
+                table.best = *best;
+                self.shapes.sort_by_key(|table| table.best);
+            }
+            Some(_) => {}
         }
     }
 
@@ -168,7 +169,7 @@ impl Table {
         let mut best: Option<(Rank, RuleId)> = None;
         let mut buffer = [0; KEY_BYTES];
         for table in &self.shapes {
-            if best.is_some_and(|(rank, _)| rank.priority < table.best()) {
+            if best.is_some_and(|(rank, _)| rank.priority < table.best) {
                 break;
             }
             let Some(key) = table.shape.key(subject, frame, &mut buffer) else { continue };
