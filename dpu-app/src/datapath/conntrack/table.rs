@@ -315,12 +315,14 @@ impl ConnectionTable {
 
     /// The next connection whose time is over by `now`; it stays in the table, for the caller to remove.
     pub(crate) fn next_ended(&mut self, now: Time) -> Option<ConnectionHandle> {
-        while let Some((index, _)) = self.wheel.next_due(now) {
+        while let Some((index, armed)) = self.wheel.next_due(now) {
             let Some((id, connection)) = self.at(index) else {
                 continue;
             };
             let deadline = connection.ends_at(&self.timeouts);
-            if deadline <= now {
+            // A connection that had traffic since waits for its new turn, also when that has come by now: the others'
+            // deadlines may be earlier.
+            if deadline <= armed {
                 return Some(id);
             }
             self.wheel.arm(index, deadline);
