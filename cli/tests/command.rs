@@ -230,7 +230,6 @@ fn a_replay_that_cannot_be_right_writes_nothing() {
     refused(&bench, &REPLAY.replace("in.pcapng", "old.pcap"), "not a pcapng file");
     refused(&bench, &REPLAY.replace("in.pcapng", "none"), "none: ");
     refused(&bench, &format!("{REPLAY} --profile toaster"), "toaster");
-    refused(&bench, &REPLAY.replace("--offload off", "--offload on"), "--offload off");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use cli::replay::{Input, Output, Timeline, lines, replay};
 use dpu_app::datapath::settings::Settings;
 use model::intent::{Intent, Source};
 use proptest::prelude::*;
+use rte_flow::Profile;
 
 /// The README's kind of intent: two nodes, an interface on `vf0` and one on `vf1`.
 const INTENT: &str = r#"
@@ -39,8 +40,13 @@ fn run(capture: &[u8]) -> Option<Output> {
         .expect("good settings");
     let input = Input::read(capture).ok()?;
     let intent = intent(INTENT.as_bytes()).expect("the intent is good");
-    let timeline = Timeline::compile("a", &intent, Vec::new()).expect("the node is there");
-    let output = replay(&input, timeline, settings);
+    let replay = |profile| {
+        let timeline = Timeline::compile("a", &intent, Vec::new()).expect("the node is there");
+        replay(&input, timeline, settings, profile).expect("a NIC for this intent")
+    };
+    let output = replay(None);
+    let unlimited = Profile::named("unlimited").expect("there is such a profile");
+    assert_eq!(replay(Some(unlimited)).departures, output.departures, "offload changes nothing");
     let frames =
         Input::read(&output.capture(&input)).expect("what replay writes can be read").packets.len();
     assert_eq!(frames, output.departures.len());

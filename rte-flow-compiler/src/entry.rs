@@ -157,4 +157,18 @@ impl Entry {
             Self::Encapsulation { .. } => Table::Encapsulation,
         }
     }
+
+    /// How many bytes of each packet that a rule of this entry sees are headers of a tunnel.
+    #[must_use]
+    pub const fn outer_bytes(&self) -> u64 {
+        /// Ethernet, UDP and VXLAN.
+        const FIXED: u64 = 14 + 8 + 8;
+        match self {
+            Self::TunnelConnection { outer_source, .. } if outer_source.ip().is_ipv4() => {
+                FIXED + 20
+            }
+            Self::TunnelConnection { .. } => FIXED + 40,
+            _ => 0,
+        }
+    }
 }

@@ -5,14 +5,11 @@ use rte_flow::{
     PatternTemplate, RawEncap, Rule, TemplateAction,
 };
 
-use crate::layout::Table;
 use crate::nic::{Nic, samples};
 
 /// One template table: the rules of one shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableTemplate {
-    /// The layout's table it belongs to; several shapes may.
-    pub table: Table,
     /// Where its rules sit.
     pub attributes: Attributes,
     /// What they match.
@@ -27,7 +24,7 @@ pub fn templates(nic: &Nic) -> Vec<TableTemplate> {
     let mut tables: Vec<TableTemplate> = Vec::new();
     for entry in samples() {
         let Ok(rule) = nic.rule_for(&entry, Api::Template) else { continue };
-        let shape = shape(entry.table(), &rule);
+        let shape = shape(&rule);
         if !tables.contains(&shape) {
             tables.push(shape);
         }
@@ -37,9 +34,8 @@ pub fn templates(nic: &Nic) -> Vec<TableTemplate> {
 
 /// The template table that a rule belongs to, were it announced.
 #[must_use]
-pub fn shape(table: Table, rule: &Rule) -> TableTemplate {
+pub fn shape(rule: &Rule) -> TableTemplate {
     TableTemplate {
-        table,
         attributes: rule.attributes,
         pattern: PatternTemplate {
             domain: Domain::Transfer,

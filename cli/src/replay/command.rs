@@ -10,7 +10,7 @@ use dpu_app::datapath::settings::Settings;
 use rte_flow::{Profile, ProfileError};
 use thiserror::Error;
 
-use super::{Input, InputError, NodeMissing, Timeline, lines, replay};
+use super::{HardwareError, Input, InputError, NodeMissing, Timeline, lines, replay};
 use crate::intent_files::{self, IntentError};
 
 /// Arguments of `penstock replay`.
@@ -93,9 +93,9 @@ fn nanoseconds(seconds: &str) -> Option<u64> {
 /// Why nothing was replayed.
 #[derive(Debug, Error)]
 pub enum ReplayError {
-    /// The hardware path is not part of replay.
-    #[error("replay has no simulated NIC yet; run it with --offload off")]
-    NoHardware,
+    /// There is no NIC of this profile for this intent.
+    #[error(transparent)]
+    Hardware(#[from] HardwareError),
     /// There is no such profile.
     #[error(transparent)]
     Profile(#[from] ProfileError),
@@ -150,10 +150,7 @@ fn settings(path: &Path) -> Result<Settings, ReplayError> {
 /// # Errors
 /// [`ReplayError`]; then no file was written, but for one that could not be written whole.
 pub fn run(arguments: &Arguments) -> Result<String, ReplayError> {
-    Profile::named(&arguments.profile)?;
-    if arguments.offload == Offload::On {
-        return Err(ReplayError::NoHardware);
-    }
+    let profile = Profile::named(&arguments.profile)?;
     let settings = arguments.settings.as_deref().map(settings).transpose()?.unwrap_or_default();
     let first = intent_files::read([&arguments.intent])?;
     let later = arguments
@@ -166,7 +163,8 @@ pub fn run(arguments: &Arguments) -> Result<String, ReplayError> {
     let input = Input::read(&file)
         .map_err(|error| ReplayError::Input { path: arguments.input.clone(), error })?;
 
-    let output = replay(&input, timeline, settings);
+    let profile = (arguments.offload == Offload::On).then_some(profile);
+    let output = replay(&input, timeline, settings, profile)?;
 
     write(&arguments.output, &output.capture(&input))?;
     if let Some(path) = &arguments.events {

@@ -59,6 +59,16 @@ pub enum EventKind {
     },
     /// A connection was recorded.
     FlowCreated(Flow),
+    /// The NIC carries a connection, as far as it is to be carried.
+    FlowOffloaded(Flow),
+    /// The NIC does not carry a connection, or not all of it.
+    FlowNotOffloaded {
+        /// Which.
+        #[serde(flatten)]
+        flow: Flow,
+        /// Why.
+        reason: &'static str,
+    },
     /// A connection left.
     FlowRemoved {
         /// Which.
@@ -74,6 +84,8 @@ pub enum EventKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Carrier {
+    /// The NIC.
+    Hardware,
     /// The datapath.
     Software,
 }

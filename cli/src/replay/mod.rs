@@ -2,9 +2,11 @@
 
 mod command;
 mod event;
+mod hardware;
 mod input;
+mod nic;
+mod node;
 mod output;
-mod software;
 mod timeline;
 
 pub use command::{Arguments, IntentAt, Offload, run};
@@ -13,25 +15,48 @@ pub use input::{Arrival, Input, InputError};
 pub use output::{Departure, Output};
 pub use timeline::{NodeMissing, Timeline};
 
+use std::sync::Arc;
+
 use dpu_app::datapath::settings::Settings;
+use dpu_app::offload::OffloadSettings;
+use rte_flow::Profile;
 
-use software::Software;
+pub use hardware::HardwareError;
 
-/// Replays a capture.
+use hardware::{Hardware, counter_delay};
+use node::Node;
+
+/// Replays a capture, with connections moving into a NIC of `profile` if there is one.
 ///
 /// A change of intent comes before packets of the same time; changes after the last packet are still made.
-#[must_use]
-pub fn replay(input: &Input<'_>, timeline: Timeline, settings: Settings) -> Output {
-    let mut datapath = Software::new(settings, timeline.first);
+///
+/// # Errors
+/// [`HardwareError`] when there cannot be such a NIC for this intent.
+pub fn replay(
+    input: &Input<'_>,
+    timeline: Timeline,
+    mut settings: Settings,
+    profile: Option<Profile>,
+) -> Result<Output, HardwareError> {
+    if let Some(profile) = &profile {
+        settings.timeouts.counter_delay = counter_delay(profile, OffloadSettings::default());
+    }
+    let all = || timeline.later.iter().map(|(_, snapshot)| snapshot).chain([&timeline.first]);
+    let hardware = profile
+        .map(|profile| {
+            Hardware::new(profile, Arc::clone(&timeline.first), all().map(AsRef::as_ref))
+        })
+        .transpose()?;
+    let mut node = Node::new(settings, timeline.first, hardware);
     let mut changes = timeline.later.into_iter().peekable();
     for arrival in &input.packets {
         while let Some((time, snapshot)) = changes.next_if(|(time, _)| *time <= arrival.time) {
-            datapath.change(time, snapshot);
+            node.change(time, snapshot);
         }
-        datapath.packet(arrival);
+        node.packet(arrival);
     }
     for (time, snapshot) in changes {
-        datapath.change(time, snapshot);
+        node.change(time, snapshot);
     }
-    datapath.finish()
+    Ok(node.finish())
 }

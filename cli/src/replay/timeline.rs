@@ -1,5 +1,6 @@
 //! What intent holds at which time, for one node.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dpu_app::datapath::Time;
@@ -11,9 +12,9 @@ use thiserror::Error;
 #[derive(Debug)]
 pub struct Timeline {
     /// Holds from the start.
-    pub(super) first: Snapshot,
+    pub(super) first: Arc<Snapshot>,
     /// In the order of time.
-    pub(super) later: Vec<(Time, Snapshot)>,
+    pub(super) later: Vec<(Time, Arc<Snapshot>)>,
 }
 
 /// Intent lacks the node to replay.
@@ -40,7 +41,7 @@ impl Timeline {
         mut later: Vec<(Time, Intent)>,
     ) -> Result<Self, NodeMissing> {
         let compile = |intent: &Intent, previous: Option<&Snapshot>, when: &dyn Fn() -> String| {
-            Snapshot::compile(intent, node, previous).map_err(|_| NodeMissing {
+            Snapshot::compile(intent, node, previous).map(Arc::new).map_err(|_| NodeMissing {
                 when: when(),
                 node: node.to_owned(),
                 known: intent.nodes().iter().map(|node| node.name().to_string()).collect(),
@@ -48,7 +49,7 @@ impl Timeline {
         };
         let first = compile(first, None, &|| "at the start".to_owned())?;
         later.sort_by_key(|(time, _)| *time);
-        let mut snapshots: Vec<(Time, Snapshot)> = Vec::with_capacity(later.len());
+        let mut snapshots: Vec<(Time, Arc<Snapshot>)> = Vec::with_capacity(later.len());
         for (time, intent) in later {
             let previous = snapshots.last().map_or(&first, |(_, snapshot)| snapshot);
             let when = || format!("from {:?} on", Duration::from_nanos(time.0));

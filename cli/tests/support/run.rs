@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use cli::pcapng::{Reader, Writer};
-use cli::replay::{Event, EventKind, Flow, Input, Timeline, replay};
+use cli::replay::{Event, EventKind, Flow, Input, Output, Timeline, replay};
 use dpu_app::datapath::{Port, Time};
 use model::intent::{Intent, Source};
+use rte_flow::Profile;
 use serde_json::Value;
 
 use super::case::{Case, Step, documents, merge};
@@ -32,12 +33,26 @@ pub fn run(case: &Case) -> Result<(), String> {
         return Err("time 0 is the first packet's: let it arrive at 0".to_owned());
     }
 
-    let output = replay(&input, timeline(case)?, case.settings);
+    let mut differences = String::new();
+    for offload in ["off", "on"] {
+        let profile = (offload == "on").then(|| Profile::named("unlimited")).transpose();
+        let profile = profile.map_err(|e| e.to_string())?;
+        let output =
+            replay(&input, timeline(case)?, case.settings, profile).map_err(|e| e.to_string())?;
+        let found = compare(&steps, &input, &output)?;
+        if !found.is_empty() {
+            let _ = writeln!(differences, "with --offload {offload}:\n{found}");
+        }
+    }
+    if differences.is_empty() { Ok(()) } else { Err(differences) }
+}
 
+/// What differs between the steps' expectations and a replay.
+fn compare(steps: &[Prepared], input: &Input<'_>, output: &Output) -> Result<String, String> {
     let mut events = Lines::default();
     let mut frames = Lines::default();
     let mut packets = 0;
-    for step in &steps {
+    for step in steps {
         let arrival = step.packet.as_ref().map(|(port, _)| (port, packets));
         packets += usize::from(step.packet.is_some());
         for event in &step.events {
@@ -50,11 +65,10 @@ pub fn run(case: &Case) -> Result<(), String> {
             frames.expected.push((step.time, format!("{port}: {}", show(bytes))));
         }
     }
-    events.actual = output.events.iter().map(|event| (event.time.0, line(event))).collect();
-    frames.actual = departures(&output.capture(&input))?;
-
-    let differences = [events.difference("events"), frames.difference("frames out")].concat();
-    if differences.is_empty() { Ok(()) } else { Err(differences) }
+    let shown = output.events.iter().filter_map(|event| Some((event.time.0, line(event)?)));
+    events.actual = shown.collect();
+    frames.actual = departures(&output.capture(input))?;
+    Ok([events.difference("events"), frames.difference("frames out")].concat())
 }
 
 /// A step with its packets built.
@@ -126,15 +140,16 @@ fn timeline(case: &Case) -> Result<Timeline, String> {
     Timeline::compile(node, &first, later).map_err(|e| e.to_string())
 }
 
-/// An event as cases write it.
-fn line(event: &Event) -> String {
-    match &event.kind {
+/// An event as cases write it; what is said of offload is not part of a case, which holds with and without.
+fn line(event: &Event) -> Option<String> {
+    Some(match &event.kind {
+        EventKind::FlowOffloaded(_) | EventKind::FlowNotOffloaded { .. } => return None,
         EventKind::Drop { port, packet, reason } => format!("#{packet} {port}: drop {reason}"),
         EventKind::Forward { port, packet, out, .. } => format!("#{packet} {port}: forward {out}"),
         EventKind::Reply { port, packet } => format!("#{packet} {port}: reply"),
         EventKind::FlowCreated(flow) => format!("flow_created {}", name(flow)),
         EventKind::FlowRemoved { flow, reason } => format!("flow_removed {} {reason}", name(flow)),
-    }
+    })
 }
 
 fn name(flow: &Flow) -> String {

@@ -1,9 +1,9 @@
 //! Executing a decision: header steps, and the way out that its output handle stands for.
 
 use model::decision::{DropReason, Output, Path, Step};
-use model::snapshot::{Interface, InterfaceId, Node, Snapshot, TunnelId};
+use model::snapshot::{Interface, InterfaceId, Node, Snapshot, Tunnel, TunnelId};
 use packet::wire::ethernet::Ethernet;
-use packet::{Frame, VxlanHeader, VxlanTunnel, vxlan_source_port};
+use packet::{Frame, Mac, VxlanHeader, VxlanTunnel, vxlan_source_port};
 use zerocopy::FromBytes;
 
 use super::arrival::Arrival;
@@ -113,15 +113,21 @@ fn tunnel_header(
         }
         Resolution::Unresolved => None,
     };
-    VxlanHeader::new(&VxlanTunnel {
+    mac.and_then(|mac| outer_header(node, tunnel, mac)).ok_or(DropReason::UnresolvedNeighbor)
+}
+
+/// The outer headers of a tunnel whose next hop has this MAC; `None` when its VTEPs are of different families.
+#[must_use]
+pub fn outer_header(node: &Node, tunnel: &Tunnel, next_hop: Mac) -> Option<VxlanHeader> {
+    let tunnel = VxlanTunnel {
         source_mac: node.mac,
-        destination_mac: mac.ok_or(DropReason::UnresolvedNeighbor)?,
+        destination_mac: next_hop,
         source: node.vtep,
         destination: tunnel.vtep,
         vni: tunnel.vni,
         dscp: tunnel.dscp,
-    })
-    .map_err(|_| DropReason::UnresolvedNeighbor)
+    };
+    VxlanHeader::new(&tunnel).ok()
 }
 
 /// Asks for the MAC of an underlay neighbour.

@@ -30,6 +30,7 @@ pub mod underlay;
 
 pub use conntrack::{ConnectionHandle, FlowDirection};
 pub use decide::decide;
+pub use execute::outer_header;
 pub use outcome::{Outcome, Port, PortSyntax};
 pub use shard::{Progress, Shard};
 pub use time::Time;

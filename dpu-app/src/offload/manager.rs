@@ -506,10 +506,11 @@ impl<H: Copy> Manager<H> {
 
     fn counted(&mut self, ticket: Ticket, counters: RuleCounters) {
         let Some(record) = self.records.get_mut(ticket) else { return };
-        let carried = RuleCounters {
-            packets: counters.packets.saturating_sub(record.counters.packets),
-            bytes: counters.bytes.saturating_sub(record.counters.bytes),
-        };
+        let packets = counters.packets.saturating_sub(record.counters.packets);
+        let bytes = counters.bytes.saturating_sub(record.counters.bytes);
+        // Rules see tunnel packets whole; a connection's bytes are those of its own frames.
+        let outer = packets.saturating_mul(record.entry.outer_bytes());
+        let carried = RuleCounters { packets, bytes: bytes.saturating_sub(outer) };
         record.counters = counters;
         if let Owner::Connection(connection, direction) = record.owner
             && carried.packets > 0

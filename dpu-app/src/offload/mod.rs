@@ -8,7 +8,9 @@ mod link;
 mod manager;
 mod records;
 mod statics;
+mod tunnels;
 
 pub use link::Wish;
 pub use manager::{Manager, News, Notice, Offer, OffloadSettings, Reply, Request, RuleCounters};
 pub use records::Ticket;
+pub use tunnels::tunnel_header;

@@ -1,0 +1,188 @@
+//! The hardware path of replay: offload manager and simulated NIC, between the ports and the datapath.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dpu_app::datapath::{Port, Shard, Time};
+use dpu_app::offload::{Manager, Notice, OffloadSettings, Wish, tunnel_header};
+use model::snapshot::{Snapshot, VfIndex};
+use packet::Frame;
+use rte_flow::{FlowError, Profile};
+use rte_flow_compiler::{EthdevPort, Nic, Ports};
+use sim::eswitch::{DropCause, Eswitch, PortConfig, PortError, PortRole, RuleId, Verdict};
+use thiserror::Error;
+
+use super::nic::SimulatedNic;
+
+/// The simulated NIC cannot be set up.
+#[derive(Debug, Error)]
+pub enum HardwareError {
+    /// Its ports.
+    #[error(transparent)]
+    Ports(#[from] PortError),
+    /// Its tables.
+    #[error("the profile does not take the NIC's tables: {0}")]
+    Tables(#[from] FlowError),
+    /// More VFs than there are port identifiers.
+    #[error("the intent uses vf{0}; a simulated NIC has VFs 0 to 65533")]
+    TooManyVfs(u16),
+}
+
+/// What became of a frame in the NIC.
+pub enum Carried {
+    /// It left by a port.
+    Forwarded(Port),
+    /// It is software's, as if it came in at this port.
+    Missed(Port),
+    /// It was longer than the port it was to leave by takes.
+    Oversize,
+}
+
+/// See the module.
+pub struct Hardware {
+    manager: Manager<RuleId>,
+    nic: SimulatedNic,
+    snapshot: Arc<Snapshot>,
+    /// The version of the learned neighbours that the tunnels' rules were made with.
+    neighbors: u64,
+    /// Counters show every packet at once: they are read whenever one moved, and never else.
+    exact: bool,
+    notices: Vec<Notice>,
+}
+
+const UPLINK: EthdevPort = EthdevPort(0);
+
+fn vf_port(vf: VfIndex) -> EthdevPort {
+    EthdevPort(vf.0.saturating_add(1))
+}
+
+fn port_of(ethdev: u16) -> Port {
+    ethdev.checked_sub(1).map_or(Port::Uplink, |vf| Port::Vf(VfIndex(vf)))
+}
+
+/// How far a profile's counters lag behind; what `Settings` need to know of it.
+pub fn counter_delay(profile: &Profile, settings: OffloadSettings) -> Duration {
+    match profile.timing.counter_refresh_ms {
+        0 => Duration::ZERO,
+        refresh => Duration::from_millis(settings.poll_interval_ms.saturating_add(refresh)),
+    }
+}
+
+impl Hardware {
+    /// A NIC with a port for each VF in any of the snapshots.
+    ///
+    /// # Errors
+    /// [`HardwareError`].
+    pub fn new<'a>(
+        profile: Profile,
+        first: Arc<Snapshot>,
+        all: impl Iterator<Item = &'a Snapshot>,
+    ) -> Result<Self, HardwareError> {
+        let vfs: BTreeSet<VfIndex> =
+            all.flat_map(|s| s.interfaces.values()).map(|interface| interface.vf).collect();
+        if let Some(vf) = vfs.iter().find(|vf| vf.0 > u16::MAX - 2) {
+            return Err(HardwareError::TooManyVfs(vf.0));
+        }
+        let exact = profile.timing.counter_refresh_ms == 0;
+        // Where rules look at lengths, no port needs to.
+        let uplink_mtu =
+            if profile.can_match_length() { u16::MAX } else { first.node.underlay_mtu };
+        let port = |id: EthdevPort, role, mtu| PortConfig { id: id.0, role, mtu };
+        let mut configs = vec![port(UPLINK, PortRole::Uplink, uplink_mtu)];
+        configs.extend(vfs.iter().map(|vf| port(vf_port(*vf), PortRole::Vf(vf.0), u16::MAX)));
+        let switch = Eswitch::new(profile.clone(), &configs)?;
+        let vfs: BTreeMap<_, _> = vfs.into_iter().map(|vf| (vf, vf_port(vf))).collect();
+        let nic = Nic::new(Arc::new(profile), Ports { uplink: UPLINK, vfs });
+        let simulated = SimulatedNic::new(switch, &nic)?;
+        let mut hardware = Self {
+            manager: Manager::new(nic, OffloadSettings::default(), Arc::clone(&first)),
+            nic: simulated,
+            snapshot: first,
+            neighbors: 0,
+            exact,
+            notices: Vec::new(),
+        };
+        hardware.program(&HashMap::new());
+        Ok(hardware)
+    }
+
+    fn program(&mut self, learned: &HashMap<std::net::IpAddr, packet::Mac>) {
+        let snapshot = Arc::clone(&self.snapshot);
+        self.manager.set_snapshot(Arc::clone(&snapshot), |tunnel| {
+            tunnel_header(&snapshot, learned, tunnel)
+        });
+    }
+
+    /// Another snapshot holds.
+    pub fn change(&mut self, snapshot: Arc<Snapshot>, shard: &Shard) {
+        self.snapshot = snapshot;
+        self.program(&shard.underlay().known().collect());
+    }
+
+    /// Tells the manager what the datapath wishes.
+    pub fn wish(&mut self, wish: &Wish) {
+        wish.tell(&mut self.manager);
+    }
+
+    /// Lets manager and NIC do what is due, and tells the shard.
+    pub fn run(&mut self, now: Time, shard: &mut Shard) {
+        let neighbors = shard.underlay().version();
+        if neighbors != self.neighbors {
+            self.neighbors = neighbors;
+            self.program(&shard.underlay().known().collect());
+        }
+        if !self.exact {
+            self.manager.advance(now);
+        }
+        loop {
+            if self.nic.is_free(now)
+                && let Some((ticket, request)) = self.manager.next_request()
+            {
+                self.nic.execute(now, ticket, request);
+            } else if let Some((ticket, reply)) = self.nic.answer(now) {
+                self.manager.complete(now, ticket, reply);
+            } else {
+                break;
+            }
+        }
+        while let Some(notice) = self.manager.next_notice() {
+            notice.tell(now, shard);
+            self.notices.push(notice);
+        }
+    }
+
+    /// What the manager said since this was last asked.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// When something is due next.
+    pub fn next_time(&self) -> Option<Time> {
+        let manager = (!self.exact).then(|| self.manager.next_time());
+        manager.into_iter().chain(self.nic.next_time()).min()
+    }
+
+    /// A frame arrives at a port.
+    pub fn packet(&mut self, now: Time, port: Port, frame: &mut Frame<'_>) -> Carried {
+        let ethdev = match port {
+            Port::Uplink => UPLINK,
+            Port::Vf(vf) => match self.manager.nic().port_of(vf) {
+                Some(ethdev) => ethdev,
+                None => return Carried::Missed(port),
+            },
+        };
+        let verdict = self.nic.process(now, ethdev.0, frame);
+        if self.exact {
+            for ticket in self.nic.hits().collect::<Vec<_>>() {
+                self.manager.count(ticket);
+            }
+        }
+        match verdict {
+            Verdict::Represented(port) => Carried::Forwarded(port_of(port)),
+            Verdict::Dropped(DropCause::Oversize(_)) => Carried::Oversize,
+            Verdict::Representor { port, .. } => Carried::Missed(port_of(port)),
+            Verdict::Dropped(_) => Carried::Missed(port),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What the NIC is given to put in front of a tunnel's packets.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+
+use model::snapshot::{Snapshot, TunnelId};
+use packet::Mac;
+
+use crate::datapath::outer_header;
+use crate::datapath::underlay::next_hop;
+
+/// The outer headers of a tunnel, where its next hop's MAC is configured or among `learned`.
+#[must_use]
+pub fn tunnel_header<S: BuildHasher>(
+    snapshot: &Snapshot,
+    learned: &HashMap<IpAddr, Mac, S>,
+    tunnel: TunnelId,
+) -> Option<Vec<u8>> {
+    let node = &snapshot.node;
+    let tunnel = snapshot.tunnel(tunnel)?;
+    let hop = next_hop(node, tunnel.vtep.ip())?;
+    let mac = node.neighbors.get(&hop).or_else(|| learned.get(&hop))?;
+    Some(outer_header(node, tunnel, *mac)?.as_bytes().to_vec())
+}
