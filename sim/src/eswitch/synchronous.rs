@@ -1,6 +1,6 @@
 //! The synchronous API: one call, one rule.
 
-use rte_flow::{Api, EAGAIN, EINVAL, ErrorKind, FlowError};
+use rte_flow::{Api, EAGAIN, EINVAL, ErrorKind, FlowError, Steering};
 
 use super::arena::Id;
 use super::counter::{AgeState, Count, Counter, NotYetRefreshed};
@@ -104,7 +104,8 @@ impl Eswitch {
     /// What a rule's COUNT shows, which is as old as the profile's refresh; with `reset` it counts from there on.
     ///
     /// # Errors
-    /// `ENOENT` for an unknown rule, `EINVAL` for one without COUNT, `EAGAIN` before the counter's first refresh.
+    /// `ENOENT` for an unknown rule, `EINVAL` for one without COUNT; with hardware steering, `EAGAIN` before the
+    /// counter's first refresh (else it shows 0 then).
     pub fn query_count(
         &mut self,
         port: u16,
@@ -155,9 +156,14 @@ impl Eswitch {
         let counter = self.counters.get_mut(counter).ok_or_else(|| {
             FlowError::other(ErrorKind::Action, EINVAL, "the shared COUNT is gone; renew it")
         })?;
-        counter.query(reset, now).map_err(|NotYetRefreshed| {
-            let message = "the counter has not been refreshed since it was made; ask again later";
-            FlowError::other(ErrorKind::Unspecified, EAGAIN, message)
-        })
+        match (counter.query(reset, now), self.profile.steering) {
+            (Ok(count), _) => Ok(count),
+            (Err(NotYetRefreshed), Steering::Hardware) => {
+                let message =
+                    "the counter has not been refreshed since it was made; ask again later";
+                Err(FlowError::other(ErrorKind::Unspecified, EAGAIN, message))
+            }
+            (Err(NotYetRefreshed), Steering::None | Steering::Software) => Ok(Count::default()),
+        }
     }
 }

@@ -6,7 +6,9 @@ use rte_flow::{
     Action, Age, EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC, Item, Match, Profile, U24,
     Udp,
 };
-use sim::eswitch::{Aged, Eswitch, Faults, Id, Ingress, RefusedInsertion, Time, Trace, Verdict};
+use sim::eswitch::{
+    Aged, Count, Eswitch, Faults, Id, Ingress, RefusedInsertion, Time, Trace, Verdict,
+};
 
 use crate::rig::{
     UPLINK, VF0, VF1, add, eth, from_entity, ipv4, rule, send, send_at, switch, switch_of, udp4,
@@ -135,14 +137,15 @@ fn counters_show_what_they_were_at_the_last_refresh() {
     let count = exact.query_count(VF0, rule_id, false, Time::ZERO).expect("a counter");
     assert_eq!((count.packets, count.bytes), (1, 100), "the query reset it");
 
-    let mut late = adapted(&[("[encap]", "[timing]\ncounter_refresh_ms = 500\n\n[encap]")]);
+    let refresh = ("[encap]", "[timing]\ncounter_refresh_ms = 500\n\n[encap]");
+    let mut late = adapted(&[refresh]);
     let rule_id = add(&mut late, VF0, &forward(2, UPLINK));
     let send_packet = |late: &mut Eswitch, now| {
         send_at(late, Time(now), FROM, &frame, &mut Trace::default());
     };
     send_packet(&mut late, 100 * MILLISECOND);
     let early = late.query_count(VF0, rule_id, false, Time(499 * MILLISECOND));
-    assert_eq!(early.expect_err("not refreshed yet").errno, EAGAIN);
+    assert_eq!(early, Ok(Count::default()));
     for (now, packets) in [(500, 1), (900, 1), (1000, 2), (5000, 2)] {
         let count = late.query_count(VF0, rule_id, false, Time(now * MILLISECOND));
         assert_eq!(count.expect("a counter").packets, packets, "at {now} ms");
@@ -150,6 +153,11 @@ fn counters_show_what_they_were_at_the_last_refresh() {
             send_packet(&mut late, 600 * MILLISECOND);
         }
     }
+    let hardware = ("steering = \"none\"", "steering = \"hardware\"");
+    let mut late = adapted(&[refresh, hardware]);
+    let rule_id = add(&mut late, VF0, &forward(2, UPLINK));
+    let early = late.query_count(VF0, rule_id, false, Time(499 * MILLISECOND));
+    assert_eq!(early.expect_err("not refreshed yet").errno, EAGAIN);
     let without = add(&mut exact, VF0, &rule(3, 0, &[eth()], &[Action::Drop]));
     let error = exact.query_count(VF0, without, false, Time::ZERO).expect_err("no counter");
     assert_eq!(error.errno, EINVAL);
