@@ -1,0 +1,212 @@
+//! Frames between links and the application, in an unmodified `dpdk-testpmd`: no rules.
+
+mod support;
+
+use std::fs;
+use std::time::Duration;
+
+use support::namespace::{Namespace, echo, transfer};
+use support::testpmd::{Testpmd, dpdk};
+use support::turn;
+
+/// Two VMs on TAP links; the application passes frames from one representor to the other.
+#[test]
+fn software_connects_two_vms() {
+    let Some(_turn) = turn() else { return };
+    let (card, a, b) = (Namespace::new("card"), Namespace::new("a"), Namespace::new("b"));
+    let mut testpmd = Testpmd::start(
+        &card,
+        "net_eswitch0,vfs=2,representor=vf[0-1],vf0=tap:vf0,vf1=tap:vf1",
+        &["--portmask=6"],
+    );
+    a.take(&card, "vf0", "10.0.0.1/24");
+    b.take(&card, "vf1", "10.0.0.2/24");
+    testpmd.command("start");
+    assert_eq!(echo(&a, &b, "10.0.0.2", 100, 64), 100);
+    assert_eq!(transfer(&a, &b, "10.0.0.2", 1_000_000), 1_000_000);
+    testpmd.command("stop");
+
+    let received = testpmd.statistic(1, "software_rx_packets");
+    assert!(received > 100);
+    assert_eq!(testpmd.statistic(1, "hw_missed_packets"), received);
+    assert_eq!(testpmd.statistic(1, "hw_forwarded_packets"), 0);
+    assert_eq!(testpmd.statistic(1, "link_rx_packets"), received);
+    assert_eq!(testpmd.statistic(1, "software_rx_missed"), 0);
+    assert!(testpmd.quit().contains("Bye"));
+}
+
+/// The uplink on a packet socket, at whose other end a kernel leaves checksums to the card.
+#[test]
+fn a_packet_socket_completes_checksums() {
+    let Some(_turn) = turn() else { return };
+    let (card, vm, wire) = (Namespace::new("card"), Namespace::new("vm"), Namespace::new("wire"));
+    card.ip(&["link", "add", "up0", "type", "veth", "peer", "name", "wire0"]);
+    card.ip(&["link", "set", "up0", "up"]);
+    wire.take(&card, "wire0", "10.0.0.2/24");
+    // The peer of a packet socket must segment itself; its checksums it may leave open.
+    wire.ip(&["link", "set", "wire0", "gso_max_segs", "1"]);
+    let mut testpmd = Testpmd::start(
+        &card,
+        "net_eswitch0,vfs=1,representor=vf0,uplink=packet:up0,vf0=tap:vf0",
+        &[],
+    );
+    vm.take(&card, "vf0", "10.0.0.1/24");
+    testpmd.command("start");
+    assert_eq!(echo(&vm, &wire, "10.0.0.2", 50, 1000), 50);
+    assert_eq!(echo(&wire, &vm, "10.0.0.1", 50, 1000), 50);
+    assert_eq!(transfer(&wire, &vm, "10.0.0.1", 300_000), 300_000);
+    testpmd.expect("show port summary 0", "up");
+    testpmd.quit();
+}
+
+/// Captures in and out, with a port that has no link and one that nobody represents.
+#[test]
+fn captures_go_in_and_out() {
+    let Some(_turn) = turn() else { return };
+    let card = Namespace::new("card");
+    let directory = tempfile::tempdir().expect("a directory");
+    let input = directory.path().join("in.pcap");
+    let output = directory.path().join("out.pcap");
+    let frames: Vec<Vec<u8>> =
+        (0..100_u8).map(|number| [vec![0x02, 0, 0, 0, 0, 1], vec![number; 60]].concat()).collect();
+    fs::write(&input, capture(&frames)).expect("write the input");
+    let device = format!(
+        "net_eswitch0,vfs=2,representor=vf0,uplink=pcap:{},vf0=pcap::{}",
+        input.display(),
+        output.display()
+    );
+    // Otherwise "start" reads and forgets what is there already.
+    let mut testpmd = Testpmd::start(&card, &device, &["--no-flush-rx"]);
+    testpmd.command("start");
+    let mut copied = Vec::new();
+    for _ in 0..50 {
+        copied = frames_of(&fs::read(&output).expect("read the output"));
+        if copied.len() >= frames.len() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(copied == frames, "{} of {} frames, or others", copied.len(), frames.len());
+    testpmd.command("stop");
+    testpmd.quit();
+}
+
+/// Promiscuous mode is the application's choice.
+#[test]
+fn a_port_takes_only_what_is_addressed_to_it_unless_promiscuous() {
+    let Some(_turn) = turn() else { return };
+    let card = Namespace::new("card");
+    let directory = tempfile::tempdir().expect("a directory");
+    let input = directory.path().join("in.pcap");
+    let frames = [
+        [vec![0xff; 6], vec![0; 54]].concat(),
+        [vec![0x02, 0, 0, 0, 0, 9], vec![0; 54]].concat(),
+        [vec![0x02, 0, 0, 0, 0, 8], vec![0; 54]].concat(),
+        [vec![0x01, 0, 0x5e, 0, 0, 1], vec![0; 54]].concat(),
+    ];
+    fs::write(&input, capture(&frames)).expect("write the input");
+    let device = format!("net_eswitch0,uplink=pcap:{}", input.display());
+    let mut testpmd = Testpmd::start(&card, &device, &["--no-flush-rx"]);
+    testpmd.command("set promisc all off");
+    testpmd.command("mac_addr set 0 02:00:00:00:00:09");
+    testpmd.command("set fwd rxonly");
+    testpmd.command("start");
+    std::thread::sleep(Duration::from_millis(300));
+    testpmd.command("stop");
+    assert_eq!(testpmd.statistic(0, "software_rx_packets"), 2);
+    assert_eq!(testpmd.statistic(0, "filtered"), 2);
+    testpmd.quit();
+}
+
+/// A mistake in the arguments refuses the device with a line that says what.
+#[test]
+fn mistakes_in_the_arguments_are_named() {
+    let Some(_turn) = turn() else { return };
+    let card = Namespace::new("card");
+    for (arguments, words) in [
+        ("vfs=1,representor=vf[0-3]", "VF 1 does not exist, the device has vfs=1"),
+        ("uplnk=tap:x", "unknown argument \"uplnk\""),
+        ("uplink=packet:nowhere", "uplink: find the interface nowhere"),
+        ("uplink=pcap:/nowhere.pcap", "uplink: read /nowhere.pcap"),
+    ] {
+        let output = dpdk("dpdk-testpmd", &card, &format!("net_eswitch0,{arguments}"))
+            .output()
+            .expect("run dpdk-testpmd");
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(!output.status.success(), "{arguments} was accepted:\n{text}");
+        let line = format!("net_eswitch: net_eswitch0: {words}");
+        assert!(
+            text.contains("net_eswitch: net_eswitch0: ") && text.contains(words),
+            "{arguments}: expected \"{line}\" in\n{text}"
+        );
+    }
+}
+
+/// Two programs with a device of the same name run side by side.
+#[test]
+fn several_programs_run_at_once() {
+    let Some(_turn) = turn() else { return };
+    let (one, two) = (Namespace::new("one"), Namespace::new("two"));
+    let device = "net_eswitch0,vfs=1,representor=vf0,vf0=tap:vf0";
+    let mut first = Testpmd::start(&one, device, &[]);
+    let mut second = Testpmd::start(&two, device, &[]);
+    for testpmd in [&mut first, &mut second] {
+        testpmd.expect("show port summary all", "net_eswitch0_representor_vf0");
+        // More ports than the device has are not there.
+        testpmd.expect("show port summary all", "Number of available ports: 2");
+    }
+    first.quit();
+    second.quit();
+}
+
+/// Ports can be stopped, started, and the whole device taken away and attached again.
+#[test]
+fn the_device_comes_and_goes() {
+    let Some(_turn) = turn() else { return };
+    let card = Namespace::new("card");
+    let device = "net_eswitch0,vfs=1,representor=vf0,vf0=tap:vf0";
+    let mut testpmd = Testpmd::start(&card, device, &["--rxq=4", "--txq=4"]);
+    for _ in 0..3 {
+        testpmd.command("port stop all");
+        testpmd.expect("show port summary 1", "down");
+        testpmd.command("port start all");
+        testpmd.expect("show port summary 1", "up");
+    }
+    testpmd.command("port stop all");
+    testpmd.command("port close all");
+    testpmd.expect("device detach net_eswitch0", "detached");
+    testpmd.command(&format!("port attach {device}"));
+    testpmd.command("port start all");
+    testpmd.expect("show port summary all", "Number of available ports: 2");
+    testpmd.quit();
+}
+
+/// A pcap file of these frames.
+fn capture(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
+        file.extend(word.to_le_bytes());
+    }
+    for frame in frames {
+        let length = u32::try_from(frame.len()).unwrap();
+        for word in [0, 0, length, length] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(frame);
+    }
+    file
+}
+
+/// The frames of a pcap file.
+fn frames_of(mut file: &[u8]) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    file = file.get(24..).unwrap_or_default();
+    while let Some((header, rest)) = file.split_first_chunk::<16>() {
+        let length = u32::from_le_bytes(*header[8..].first_chunk().unwrap()) as usize;
+        let (frame, rest) = rest.split_at(length);
+        frames.push(frame.to_vec());
+        file = rest;
+    }
+    frames
+}
