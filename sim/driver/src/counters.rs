@@ -87,19 +87,22 @@ port_counters! {
     link_tx_errors: Counter,
     /// Frames from this link that rules alone carried to another port or the wire.
     hw_forwarded: Traffic,
-    /// Frames from this link that rules dropped.
+    /// Frames from this link that the eswitch dropped: by a rule, as oversize, or because they cannot be changed as a rule asks.
     hw_dropped: Traffic,
-    /// Frames from this link that were handed to software.
+    /// Frames from this link that went to software.
     hw_missed: Traffic,
     /// Frames larger than the port's MTU that should have left through this link.
     oversize: Counter,
-    /// Frames for software that the port did not want: promiscuous mode off and another destination address.
+    /// Frames for the application that no rule sent to a queue and the port did not want: another destination address and not
+    /// promiscuous, or isolated.
     filtered: Counter,
     /// Frames the application received from this port.
     software_rx: Traffic,
     /// Frames the application sent through this port.
     software_tx: Traffic,
-    /// Frames the application sent that the eswitch or the link did not take.
+    /// Frames the application sent that the eswitch dropped.
+    software_tx_dropped: Counter,
+    /// Frames the application sent that are too long.
     software_tx_errors: Counter,
     /// Frames for the application that found its receive queue full or the port stopped.
     software_rx_missed: Counter,

@@ -5,7 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
+use rte_flow::{Profile, ProfileError};
+use sim::eswitch::{Faults, RefusedInsertion};
 use thiserror::Error;
 
 /// Most VFs of a device: far more than a process has port numbers for (`RTE_MAX_ETHPORTS` is 32 in Debian's build), as
@@ -18,6 +22,10 @@ pub const MIN_MTU: u16 = 68;
 pub const MAX_MTU: u16 = 9600;
 /// MTU of a port unless `mtu=` says otherwise, in bytes.
 const DEFAULT_MTU: u16 = 1500;
+/// The card unless `profile=` says otherwise.
+const DEFAULT_PROFILE: &str = "bluefield3-sws-22.11";
+/// Longest delay of completions, in milliseconds.
+const MAX_DELAY_MS: u64 = 60_000;
 
 /// What a port's wire side is connected to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,6 +74,10 @@ pub struct DeviceArgs {
     pub uplink: Option<LinkSpec>,
     /// MTU that every port starts with, in bytes.
     pub mtu: u16,
+    /// The card that is simulated.
+    pub profile: Profile,
+    /// What goes wrong.
+    pub faults: Faults,
 }
 
 /// Why device arguments are refused.
@@ -76,7 +88,8 @@ pub enum DeviceArgsError {
     NotKeyValue(String),
     /// A key the driver does not know.
     #[error(
-        "unknown argument \"{0}\"; known are vfs, representor, uplink, vf0, vf1, ..., profile and mtu"
+        "unknown argument \"{0}\"; known are vfs, representor, uplink, vf0, vf1, ..., profile, mtu, fail-insert, \
+         enospc-after and late-completion-ms"
     )]
     UnknownKey(String),
     /// A key given twice.
@@ -90,10 +103,13 @@ pub enum DeviceArgsError {
         /// What stands there.
         value: String,
         /// Smallest value.
-        min: u32,
+        min: u64,
         /// Largest value.
-        max: u32,
+        max: u64,
     },
+    /// A profile that does not exist.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// A representor list that does not parse.
     #[error("representor={0}: expected VFs such as vf0, vf[0-3] or vf[0-1,4]")]
     Representor(String),
@@ -147,6 +163,8 @@ impl DeviceArgs {
         let mut representors = None;
         let mut uplink = None;
         let mut mtu = DEFAULT_MTU;
+        let mut profile = DEFAULT_PROFILE;
+        let mut faults = Faults::default();
         for argument in split_arguments(text) {
             let (key, value) = argument
                 .split_once('=')
@@ -155,9 +173,22 @@ impl DeviceArgs {
                 return Err(DeviceArgsError::Twice(key.to_owned()));
             }
             match key {
-                "vfs" => vfs = number(key, value, 0, MAX_VFS)?,
-                "mtu" => mtu = number(key, value, MIN_MTU, MAX_MTU)?,
+                "vfs" => vfs = small_number(key, value, 0, MAX_VFS)?,
+                "mtu" => mtu = small_number(key, value, MIN_MTU, MAX_MTU)?,
                 "representor" => representors = Some((value, vf_list(value)?)),
+                "profile" => profile = value,
+                "fail-insert" => {
+                    let number = number(key, value, 1, u64::MAX)? - 1;
+                    faults.refused_insertion =
+                        Some(RefusedInsertion { number, errno: libc::EREMOTEIO });
+                }
+                "enospc-after" => {
+                    faults.full_at = Some(number(key, value, 0, u32::MAX.into())? as usize);
+                }
+                "late-completion-ms" => {
+                    let delay = number(key, value, 0, MAX_DELAY_MS)?;
+                    faults.completion_delay = Duration::from_millis(delay);
+                }
                 "uplink" => uplink = Some(link(key, value)?),
                 _ => {
                     let vf =
@@ -190,7 +221,8 @@ impl DeviceArgs {
                 list
             }
         };
-        Ok(Self { vf_links: links, representors, uplink, mtu })
+        let profile = Profile::named(profile)?;
+        Ok(Self { vf_links: links, representors, uplink, mtu, profile, faults })
     }
 }
 
@@ -209,17 +241,22 @@ fn split_arguments(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A decimal number within `min..=max`.
-fn number(key: &str, value: &str, min: u16, max: u16) -> Result<u16, DeviceArgsError> {
+fn number(key: &str, value: &str, min: u64, max: u64) -> Result<u64, DeviceArgsError> {
     decimal(value).filter(|n| (min..=max).contains(n)).ok_or_else(|| DeviceArgsError::Number {
         key: key.to_owned(),
         value: value.to_owned(),
-        min: min.into(),
-        max: max.into(),
+        min,
+        max,
     })
 }
 
+/// As [`number`], for what fits 16 bits.
+fn small_number(key: &str, value: &str, min: u16, max: u16) -> Result<u16, DeviceArgsError> {
+    number(key, value, min.into(), max.into()).map(|number| number as u16)
+}
+
 /// Digits only: `str::parse` would accept a sign.
-fn decimal(text: &str) -> Option<u16> {
+fn decimal<T: FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
@@ -242,8 +279,10 @@ fn vf_list(value: &str) -> Result<BTreeSet<u16>, DeviceArgsError> {
     let mut vfs = BTreeSet::new();
     for range in body.split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last) =
-            decimal(first).zip(decimal(last)).filter(|(a, b)| a <= b).ok_or_else(malformed)?;
+        let (first, last) = decimal::<u16>(first)
+            .zip(decimal(last))
+            .filter(|(a, b)| a <= b)
+            .ok_or_else(malformed)?;
         if last >= MAX_VFS {
             return Err(malformed());
         }
@@ -296,6 +335,8 @@ mod tests {
         assert_eq!(args.uplink, None);
         assert!(args.vf_links.is_empty() && args.representors.is_empty());
         assert_eq!(args.mtu, 1500);
+        assert_eq!(args.profile.name, "bluefield3-sws-22.11");
+        assert_eq!(args.faults, Faults::default());
     }
 
     #[test]
@@ -313,6 +354,18 @@ mod tests {
         );
         assert_eq!(args.representors, BTreeSet::from([0, 1]));
         assert_eq!(args.mtu, 9000);
+    }
+
+    #[test]
+    fn faults_and_profile() {
+        let args = DeviceArgs::parse(
+            "profile=unlimited,fail-insert=3,enospc-after=10,late-completion-ms=250",
+        )
+        .unwrap();
+        assert_eq!(args.profile.name, "unlimited");
+        assert_eq!(args.faults.refused_insertion.map(|fault| fault.number), Some(2));
+        assert_eq!(args.faults.full_at, Some(10));
+        assert_eq!(args.faults.completion_delay, Duration::from_millis(250));
     }
 
     #[test]
@@ -364,6 +417,9 @@ mod tests {
             ("uplink=pcap:", "name a capture to read"),
             ("uplink=vhost:/x", "unknown link"),
             ("uplink=eth0", "unknown link"),
+            ("profile=bluefield9", "bluefield3-sws-22.11"),
+            ("fail-insert=0", "fail-insert=0: expected a number from 1"),
+            ("late-completion-ms=x", "late-completion-ms=x: expected a number from 0 to 60000"),
         ] {
             assert!(refusal(text).contains(words), "{text}: {}", refusal(text));
         }

@@ -1,28 +1,33 @@
 //! One simulated card: its ports, their wires, and the way of a frame between them.
 //!
 //! All of it is shared by the ports of the device, which DPDK programs use from several threads at once. The eswitch is
-//! behind one lock, taken once for each burst and never while waiting for a system call: a burst is read before and
-//! written after.
+//! behind one lock, taken once for each burst and never across a system call: a burst is read before and written after.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
-use packet::Mac;
+use packet::Frame;
+use rte_flow::FlowError;
+use sim::eswitch::{
+    DropCause, Eswitch, Ingress, PortConfig, PortError, PortRole, RxQueue, Time, Trace, Verdict,
+};
+use thiserror::Error;
 
 use crate::batch::{BURST, Batch, Slot};
 use crate::counters::PortCounters;
 use crate::devargs::DeviceArgs;
-use crate::link::{self, Link, LinkError};
-use crate::mbuf::Metadata;
+use crate::flow_state::FlowState;
+use crate::link::{self, LinkError};
+use crate::lock;
+use crate::mbuf::{Mark, Metadata};
+use crate::software::{QueueIndex, SoftwareSide};
+use crate::wire::Wire;
 
-/// Most receive queues of a port, and most transmit queues.
-pub const MAX_QUEUES: u16 = 16;
-
-/// How long a link that had no frame is left alone: busy polling would otherwise be system calls only.
-const LINK_REST: Duration = Duration::from_micros(5);
+/// The number by which the eswitch knows the first VF without ethdev; the next ones follow. Ethdevs have numbers below
+/// `RTE_MAX_ETHPORTS`, far smaller.
+const UNREPRESENTED: u16 = 0x8000;
 
 /// A port of the card: 0 is the uplink, VF `n` is `n + 1`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,170 +48,45 @@ impl PortIndex {
     }
 }
 
-/// Where a frame enters the eswitch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Entry {
-    /// From the wire or the VM.
-    Link(PortIndex),
-    /// From the application, through the port's ethdev.
-    Software(PortIndex),
-}
-
-/// Where a frame leaves the eswitch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Exit {
-    /// To the wire or the VM.
-    Link(PortIndex),
-    /// To the application, by its receive queue.
-    Software(PortIndex, QueueIndex, Metadata),
-}
-
-/// A receive queue of a port.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct QueueIndex(pub u16);
-
-/// The wire of a port.
-struct Wire {
-    link: Box<dyn Link>,
-    /// Held by the thread that reads; until when the link is left alone.
-    reading: Mutex<Option<Instant>>,
-}
-
-/// Frames that wait for the application to poll their queue.
-#[derive(Default)]
-struct ReceiveRing {
-    frames: VecDeque<(Box<[u8]>, Metadata)>,
-    capacity: usize,
-}
-
-/// The ethdev's side of a port.
-pub struct SoftwareSide {
-    /// Whether the application started the ethdev.
-    pub started: AtomicBool,
-    /// Whether it takes frames for any destination.
-    pub promiscuous: AtomicBool,
-    /// Whether it takes frames for any multicast destination.
-    pub allmulticast: AtomicBool,
-    mac: AtomicU64,
-    rings: Vec<Mutex<ReceiveRing>>,
-}
-
-impl SoftwareSide {
-    /// The ethdev's own address.
-    pub fn mac(&self) -> Mac {
-        let [_, _, octets @ ..] = self.mac.load(Ordering::Relaxed).to_be_bytes();
-        Mac(octets)
-    }
-
-    /// Changes the ethdev's own address.
-    pub fn set_mac(&self, mac: Mac) {
-        let number = mac.0.iter().fold(0, |number, octet| number << 8 | u64::from(*octet));
-        self.mac.store(number, Ordering::Relaxed);
-    }
-
-    fn ring(&self, queue: QueueIndex) -> Option<MutexGuard<'_, ReceiveRing>> {
-        self.rings.get(usize::from(queue.0)).map(lock)
-    }
-
-    /// Gives a receive queue room for `capacity` frames.
-    pub fn set_capacity(&self, queue: QueueIndex, capacity: u16) {
-        if let Some(mut ring) = self.ring(queue) {
-            ring.capacity = capacity.into();
-        }
-    }
-
-    /// Forgets what waits in the receive queues.
-    pub fn clear(&self) {
-        for ring in &self.rings {
-            lock(ring).frames.clear();
-        }
-    }
-
-    /// Takes the oldest waiting frame of a queue.
-    pub fn take(&self, queue: QueueIndex) -> Option<(Box<[u8]>, Metadata)> {
-        self.ring(queue)?.frames.pop_front()
-    }
-
-    /// Whether a frame that no rule put here passes the port's address filter.
-    fn wants(&self, frame: &[u8]) -> bool {
-        if self.promiscuous.load(Ordering::Relaxed) {
-            return true;
-        }
-        let Some(&destination) = frame.first_chunk::<6>() else { return false };
-        destination == self.mac().0
-            || destination == [0xff; 6]
-            || (destination[0] & 1 == 1 && self.allmulticast.load(Ordering::Relaxed))
-    }
-}
-
 /// One port of the card.
 pub struct SwitchPort {
     wire: Option<Wire>,
-    /// Largest payload of an Ethernet frame that leaves through the link, in bytes.
-    pub mtu: AtomicU16,
+    /// The number by which the eswitch knows it: the ethdev's, where there is one.
+    id: OnceLock<u16>,
     /// What the port counts.
     pub counters: PortCounters,
-    /// The ethdev's side; unused by a VF without representor.
+    /// The ethdev's side.
     pub software: SoftwareSide,
 }
 
 impl SwitchPort {
-    fn new(wire: Option<Wire>, mtu: u16) -> Self {
-        let rings = (0..MAX_QUEUES).map(|_| Mutex::default()).collect();
-        Self {
-            wire,
-            mtu: AtomicU16::new(mtu),
-            counters: PortCounters::default(),
-            software: SoftwareSide {
-                started: AtomicBool::new(false),
-                promiscuous: AtomicBool::new(false),
-                allmulticast: AtomicBool::new(false),
-                mac: AtomicU64::new(0),
-                rings,
-            },
-        }
-    }
-
     /// Whether the port has a wire that is up.
     pub fn link_is_up(&self) -> bool {
-        self.wire.as_ref().is_some_and(|wire| wire.link.is_up())
+        self.wire.as_ref().is_some_and(Wire::is_up)
     }
 
-    /// Reads a burst from the link, unless another thread does or there was nothing a moment ago.
     fn read(&self, batch: &mut Batch) {
-        let Some(wire) = &self.wire else { return };
-        let mut rest_until = match wire.reading.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        let now = Instant::now();
-        if rest_until.is_some_and(|until| now < until) {
-            return;
-        }
-        let received = wire.link.receive(batch);
-        *rest_until = received.idle.then(|| now + LINK_REST);
-        self.counters.link_rx_errors.add(received.errors);
-        for slot in batch.frames() {
-            self.counters.link_rx.count(slot.bytes().len());
+        if let Some(wire) = &self.wire {
+            wire.read(batch, &self.counters);
         }
     }
 
-    /// Sends a run of frames through the link.
     fn write(&self, frames: &[&[u8]]) {
-        // Without a wire they are lost as on a card without a cable.
-        let sent = self.wire.as_ref().map_or(0, |wire| wire.link.send(frames));
-        self.counters.link_tx_errors.add(frames.len().saturating_sub(sent) as u64);
-        self.counters.link_tx.packets.add(sent as u64);
-        if sent == frames.len() {
-            self.counters.link_tx.bytes.add(frames.iter().map(|frame| frame.len() as u64).sum());
+        match &self.wire {
+            Some(wire) => wire.write(frames, &self.counters),
+            // Lost, as on a card without a cable.
+            None => self.counters.link_tx_errors.add(frames.len() as u64),
         }
     }
 }
 
-/// A lock that stays usable: a panic under it ends the process anyway.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// What is behind the device's lock.
+pub struct Switch {
+    /// The rules, and what they do to a frame.
+    pub eswitch: Eswitch,
+    /// Results that wait for the application.
+    pub flow_state: FlowState,
+    trace: Trace,
 }
 
 /// One simulated card.
@@ -214,6 +94,26 @@ pub struct Device {
     ports: Vec<SwitchPort>,
     /// VFs that have no ethdev: the uplink's polls move their frames.
     unrepresented: Vec<PortIndex>,
+    uplink: u16,
+    mtu: u16,
+    switch: Mutex<Switch>,
+    start: Instant,
+}
+
+/// Why a device cannot be put together.
+#[derive(Debug, Error)]
+pub enum DeviceError {
+    /// A port's link cannot be opened.
+    #[error("{port}: {problem}")]
+    Link {
+        /// The port: `uplink`, `vf0`, ...
+        port: String,
+        /// Why.
+        problem: LinkError,
+    },
+    /// The eswitch refuses a port.
+    #[error(transparent)]
+    Port(#[from] PortError),
 }
 
 /// Where the frames that belong to the polling queue itself go.
@@ -224,34 +124,83 @@ pub trait Receiver {
     fn deliver(&mut self, frame: &[u8], metadata: Metadata);
 }
 
+/// Where a frame leaves the eswitch.
+#[derive(Clone, Copy)]
+enum Exit {
+    /// Nowhere.
+    Nowhere,
+    /// To the wire or the VM.
+    Link(PortIndex),
+    /// To a receive queue that a rule chose.
+    Queue(PortIndex, QueueIndex, Metadata),
+    /// To the ethdev, past its own filter.
+    Default(PortIndex, Metadata),
+}
+
 impl Device {
-    /// Opens the links and puts the card together.
+    /// Opens the links and puts the card together. `uplink` is the uplink's ethdev.
     ///
     /// # Errors
-    /// [`LinkError`] of the first link that cannot be opened, with the port's name.
-    pub fn open(args: &DeviceArgs) -> Result<Self, (String, LinkError)> {
+    /// [`DeviceError`] of the first link that cannot be opened.
+    pub fn open(args: &DeviceArgs, uplink: u16) -> Result<Self, DeviceError> {
         let mut ports = Vec::new();
-        let specs = std::iter::once(&args.uplink).chain(&args.vf_links);
-        for (number, spec) in specs.enumerate() {
-            let wire = match spec {
-                None => None,
-                Some(spec) => {
-                    let link = link::open(spec, args.mtu).map_err(|e| {
-                        let name = match number.checked_sub(1) {
-                            None => "uplink".to_owned(),
-                            Some(vf) => format!("vf{vf}"),
-                        };
-                        (name, e)
-                    })?;
-                    Some(Wire { link, reading: Mutex::new(None) })
-                }
-            };
-            ports.push(SwitchPort::new(wire, args.mtu));
+        for (number, spec) in std::iter::once(&args.uplink).chain(&args.vf_links).enumerate() {
+            let wire = spec.as_ref().map(|spec| link::open(spec, args.mtu)).transpose();
+            let wire = wire.map_err(|problem| {
+                let port = match number.checked_sub(1) {
+                    None => "uplink".to_owned(),
+                    Some(vf) => format!("vf{vf}"),
+                };
+                DeviceError::Link { port, problem }
+            })?;
+            ports.push(SwitchPort {
+                wire: wire.map(Wire::new),
+                id: OnceLock::new(),
+                counters: PortCounters::default(),
+                software: SoftwareSide::new(),
+            });
         }
-        let vfs = args.vf_links.len() as u16;
-        let unrepresented =
-            (0..vfs).filter(|vf| !args.representors.contains(vf)).map(PortIndex::vf).collect();
-        Ok(Self { ports, unrepresented })
+        let role = PortRole::Uplink;
+        let mut eswitch =
+            Eswitch::new(args.profile.clone(), &[PortConfig { id: uplink, role, mtu: args.mtu }])?;
+        eswitch.set_faults(args.faults);
+        let unrepresented: Vec<u16> =
+            (0..args.vf_links.len() as u16).filter(|vf| !args.representors.contains(vf)).collect();
+        let device = Self {
+            ports,
+            unrepresented: unrepresented.iter().copied().map(PortIndex::vf).collect(),
+            uplink,
+            mtu: args.mtu,
+            switch: Mutex::new(Switch {
+                eswitch,
+                flow_state: FlowState::default(),
+                trace: Trace::default(),
+            }),
+            start: Instant::now(),
+        };
+        device.name_port(PortIndex::UPLINK, uplink);
+        for vf in unrepresented {
+            device.add_vf(vf, UNREPRESENTED + vf)?;
+        }
+        Ok(device)
+    }
+
+    /// Makes VF `vf` a port of the eswitch; `id` is its representor's ethdev.
+    ///
+    /// # Errors
+    /// [`DeviceError`] for a number or VF that the eswitch has already.
+    pub fn add_vf(&self, vf: u16, id: u16) -> Result<(), DeviceError> {
+        let config = PortConfig { id, role: PortRole::Vf(vf), mtu: self.mtu };
+        lock(&self.switch).eswitch.add_port(config)?;
+        self.name_port(PortIndex::vf(vf), id);
+        Ok(())
+    }
+
+    fn name_port(&self, index: PortIndex, id: u16) {
+        if let Some(port) = self.port(index) {
+            // The eswitch refused a second name.
+            let _ = port.id.set(id);
+        }
     }
 
     /// A port; `None` for one that the card does not have.
@@ -259,90 +208,229 @@ impl Device {
         self.ports.get(usize::from(index.0))
     }
 
+    /// The ethdev of the uplink, through which transfer rules are managed.
+    pub const fn uplink(&self) -> u16 {
+        self.uplink
+    }
+
+    /// The port that the eswitch knows by this number.
+    fn named(&self, id: u16) -> Option<PortIndex> {
+        let position = self.ports.iter().position(|port| port.id.get() == Some(&id))?;
+        Some(PortIndex(position as u16))
+    }
+
     /// Number of VFs.
     pub fn vfs(&self) -> u16 {
-        (self.ports.len() - 1) as u16
+        self.ports.len().saturating_sub(1) as u16
+    }
+
+    /// Works with the eswitch, at the present time.
+    pub fn with_switch<T>(&self, work: impl FnOnce(&mut Switch, Time) -> T) -> T {
+        let mut switch = lock(&self.switch);
+        // Under the lock, so that the eswitch's time never runs backwards.
+        let now = self.now();
+        work(&mut switch, now)
+    }
+
+    /// Time since the card was made.
+    fn now(&self) -> Time {
+        Time::ZERO + self.start.elapsed()
+    }
+
+    /// Returns when the card's time is `until`: a synchronous call takes as long as the card does.
+    pub fn wait(&self, until: Time) {
+        /// Sleeping takes at least about this long.
+        const SHORT: Duration = Duration::from_micros(60);
+        loop {
+            let left = until - self.now();
+            if left.is_zero() {
+                return;
+            }
+            if left > SHORT {
+                std::thread::sleep(left.saturating_sub(SHORT));
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    /// Starts a port's ethdev.
+    ///
+    /// # Errors
+    /// What the eswitch says.
+    pub fn start(&self, index: PortIndex, id: u16) -> Result<(), FlowError> {
+        self.with_switch(|switch, _| switch.eswitch.start(id))?;
+        if let Some(port) = self.port(index) {
+            port.software.clear();
+            port.software.started.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Stops a port's ethdev: its rules are gone, and what waits for the application.
+    ///
+    /// # Errors
+    /// What the eswitch says.
+    pub fn stop(&self, index: PortIndex, id: u16) -> Result<(), FlowError> {
+        if let Some(port) = self.port(index) {
+            port.software.started.store(false, Ordering::Release);
+            port.software.clear();
+        }
+        self.with_switch(|switch, _| {
+            switch.flow_state.clear(id);
+            switch.eswitch.stop(id)
+        })
     }
 
     /// Moves a burst from a port's link; the uplink also moves the VFs' that nobody else polls.
     ///
-    /// At most `limit` frames are read from a link, so that what belongs to the receiver fits it.
+    /// At most `limit` frames are read, so that what belongs to the receiver fits it.
     pub fn poll(&self, index: PortIndex, batch: &mut Batch, limit: usize, to: &mut impl Receiver) {
         let unrepresented =
             if index == PortIndex::UPLINK { self.unrepresented.as_slice() } else { &[] };
         let mut left = limit;
         for &index in std::iter::once(&index).chain(unrepresented) {
             let Some(port) = self.port(index) else { continue };
+            let Some(&id) = port.id.get() else { continue };
             batch.clear(left);
             port.read(batch);
             left = left.saturating_sub(batch.frames().len());
             if !batch.is_empty() {
-                self.switch(Entry::Link(index), batch, Some(to));
+                self.switch(port, Ingress::Represented(id), batch, Some(to));
             }
         }
     }
 
     /// Takes a burst that the application sends through a port.
     pub fn send(&self, index: PortIndex, batch: &mut Batch) {
-        self.switch::<NoReceiver>(Entry::Software(index), batch, None);
+        if let Some(port) = self.port(index)
+            && let Some(&id) = port.id.get()
+        {
+            self.switch::<NoReceiver>(port, Ingress::Representor(id), batch, None);
+        }
     }
 
     /// Runs a burst through the eswitch and lets the frames out.
-    fn switch<R: Receiver>(&self, entry: Entry, batch: &mut Batch, mut to: Option<&mut R>) {
+    fn switch<R: Receiver>(
+        &self,
+        port: &SwitchPort,
+        from: Ingress,
+        batch: &mut Batch,
+        mut to: Option<&mut R>,
+    ) {
         let frames = batch.frames();
-        let exits: ArrayVec<Exit, BURST> = frames
-            .iter_mut()
-            .map(|_| match entry {
-                Entry::Link(port) => Exit::Software(port, QueueIndex(0), Metadata::default()),
-                Entry::Software(port) => Exit::Link(port),
-            })
-            .collect();
-        let mut run: Run = Run::default();
+        let exits: ArrayVec<Exit, BURST> = self.with_switch(|switch, now| {
+            let process = |slot: &mut Slot| {
+                let length = slot.bytes().len();
+                let verdict = switch.process(now, from, slot);
+                self.account(port, from, length, verdict)
+            };
+            frames.iter_mut().map(process).collect()
+        });
+        let mut run = Run::default();
         for (slot, exit) in frames.iter().zip(exits) {
-            match exit {
-                Exit::Link(port) => run.push(self, port, slot),
-                Exit::Software(port, queue, metadata) => {
-                    self.deliver(port, queue, metadata, slot.bytes(), to.as_deref_mut());
+            let (port, queue, metadata) = match exit {
+                Exit::Nowhere => continue,
+                Exit::Link(port) => {
+                    run.push(self, port, slot);
+                    continue;
                 }
+                Exit::Queue(port, queue, metadata) => (port, queue, metadata),
+                Exit::Default(index, metadata) => {
+                    if let Some(port) = self.port(index)
+                        && !port.software.wants(slot.bytes())
+                    {
+                        port.counters.filtered.add(1);
+                        continue;
+                    }
+                    // All of them: without RSS there is nothing to spread by.
+                    (index, QueueIndex(0), metadata)
+                }
+            };
+            match &mut to {
+                Some(receiver) if receiver.place() == (port, queue) => {
+                    receiver.deliver(slot.bytes(), metadata);
+                }
+                _ => self.put(port, queue, slot.bytes(), metadata),
             }
         }
         run.flush(self);
     }
 
-    fn deliver<R: Receiver>(
-        &self,
-        index: PortIndex,
-        queue: QueueIndex,
-        metadata: Metadata,
-        frame: &[u8],
-        to: Option<&mut R>,
-    ) {
-        let Some(port) = self.port(index) else { return };
-        if !port.software.wants(frame) {
-            port.counters.filtered.add(1);
-            return;
-        }
-        if let Some(receiver) = to
-            && receiver.place() == (index, queue)
+    /// Lets a frame wait for the application.
+    fn put(&self, index: PortIndex, queue: QueueIndex, frame: &[u8], metadata: Metadata) {
+        if let Some(port) = self.port(index)
+            && port.software.put(queue, frame, metadata).is_err()
         {
-            receiver.deliver(frame, metadata);
-            return;
-        }
-        let room = port.software.started.load(Ordering::Acquire)
-            && port.software.ring(queue).is_some_and(|mut ring| {
-                let room = ring.frames.len() < ring.capacity;
-                if room {
-                    ring.frames.push_back((frame.into(), metadata));
-                }
-                room
-            });
-        if !room {
             port.counters.software_rx_missed.add(1);
+        }
+    }
+
+    /// Counts what became of a frame of `length` bytes, and says where it goes.
+    fn account(&self, port: &SwitchPort, from: Ingress, length: usize, verdict: Verdict) -> Exit {
+        let counters = &port.counters;
+        let software = matches!(from, Ingress::Representor(_));
+        let exit = match verdict {
+            Verdict::Represented(id) => self.named(id).map(Exit::Link),
+            Verdict::Representor { port: id, queue, mark, flag, meta } => {
+                let mark = match (mark, flag) {
+                    (Some(mark), _) => Mark::Value(mark),
+                    (None, true) => Mark::Flag,
+                    (None, false) => Mark::None,
+                };
+                let metadata = Metadata { mark, meta };
+                self.named(id).map(|index| match queue {
+                    RxQueue::Default => Exit::Default(index, metadata),
+                    RxQueue::Rule(queue) => Exit::Queue(index, QueueIndex(queue), metadata),
+                })
+            }
+            Verdict::Dropped(cause) => {
+                match cause {
+                    DropCause::Oversize(id) => self.count_at(id, |at| at.oversize.add(1)),
+                    DropCause::Stopped(id) => self.count_at(id, |at| at.software_rx_missed.add(1)),
+                    _ => {}
+                }
+                None
+            }
+        }
+        .unwrap_or(Exit::Nowhere);
+        if software {
+            if matches!(exit, Exit::Nowhere) {
+                counters.software_tx_dropped.add(1);
+            }
+            return exit;
+        }
+        match (exit, verdict) {
+            (Exit::Link(_), _) => counters.hw_forwarded.count(length),
+            // Nobody is there to take it: the frame would have gone to software.
+            (Exit::Nowhere, Verdict::Dropped(DropCause::Stopped(_)))
+            | (Exit::Queue(..) | Exit::Default(..), _) => counters.hw_missed.count(length),
+            (Exit::Nowhere, _) => counters.hw_dropped.count(length),
+        }
+        exit
+    }
+
+    fn count_at(&self, id: u16, count: impl FnOnce(&PortCounters)) {
+        if let Some(port) = self.named(id).and_then(|index| self.port(index)) {
+            count(&port.counters);
         }
     }
 }
 
-/// The receiver of bursts that come from the application: what returns to it waits in a ring.
+impl Switch {
+    /// Takes a frame through the eswitch; it is rewritten where it lies.
+    fn process(&mut self, now: Time, from: Ingress, slot: &mut Slot) -> Verdict {
+        let Some(mut frame) = Frame::new(&mut slot.buffer, slot.start, slot.end) else {
+            return Verdict::Dropped(DropCause::UnknownPort(from.port()));
+        };
+        let verdict = self.eswitch.process(now, from, &mut frame, &mut self.trace);
+        let (start, end) = (frame.start(), frame.end());
+        (slot.start, slot.end) = (start, end);
+        verdict
+    }
+}
+
+/// The receiver of bursts that come from the application: what returns to it waits in a queue.
 enum NoReceiver {}
 
 impl Receiver for NoReceiver {

@@ -5,9 +5,7 @@ use std::ffi::{CStr, CString, c_int, c_void};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
-use dpdk_sys::{
-    rte_flow_action, rte_flow_attr, rte_flow_error, rte_flow_error_set, rte_flow_item,
-};
+use dpdk_sys::{rte_flow_action, rte_flow_attr, rte_flow_error, rte_flow_error_set, rte_flow_item};
 use rte_flow::FlowError;
 
 /// Most different messages that are kept. A message belongs to a kind of mistake and perhaps a number; a program that
@@ -56,6 +54,11 @@ impl Arrays {
         Self { attributes: attributes.cast(), pattern, actions: ptr::null() }
     }
 
+    /// A call with attributes alone.
+    pub fn attributes<A>(attributes: *const A) -> Self {
+        Self { attributes: attributes.cast(), ..Self::NONE }
+    }
+
     /// Arrays of a call with attributes and actions.
     pub fn actions<A>(attributes: *const A, actions: *const rte_flow_action) -> Self {
         Self { attributes: attributes.cast(), pattern: ptr::null(), actions }
@@ -79,13 +82,7 @@ impl Arrays {
         let message = lasting(&refusal.message);
         // SAFETY: by the caller's promise; the message lives as long as the process.
         unsafe {
-            rte_flow_error_set(
-                error,
-                refusal.errno,
-                refusal.kind.number(),
-                cause,
-                message.as_ptr(),
-            )
+            rte_flow_error_set(error, refusal.errno, refusal.kind.number(), cause, message.as_ptr())
         }
     }
 
@@ -93,11 +90,7 @@ impl Arrays {
     ///
     /// # Safety
     /// As for [`Arrays::report`].
-    pub unsafe fn status(
-        self,
-        error: *mut rte_flow_error,
-        result: Result<(), FlowError>,
-    ) -> c_int {
+    pub unsafe fn status(self, error: *mut rte_flow_error, result: Result<(), FlowError>) -> c_int {
         match result {
             Ok(()) => 0,
             // SAFETY: by the caller's promise.
@@ -145,7 +138,8 @@ mod tests {
     #[test]
     fn handles_are_numbers() {
         // SAFETY: nothing is reported.
-        let handle: *mut dpdk_sys::rte_flow = unsafe { Arrays::NONE.handle(ptr::null_mut(), Ok(7)) };
+        let handle: *mut dpdk_sys::rte_flow =
+            unsafe { Arrays::NONE.handle(ptr::null_mut(), Ok(7)) };
         assert_eq!(number(handle), 7);
     }
 }

@@ -17,9 +17,22 @@ mod batch;
 mod counters;
 mod devargs;
 mod device;
+mod flow_async;
+mod flow_error;
+mod flow_ops;
+mod flow_state;
 mod link;
 mod log;
 mod mbuf;
 mod port;
 mod queue;
 mod registration;
+mod software;
+mod wire;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks, whatever happened to another holder: a panic under a lock ends the process before anybody sees it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

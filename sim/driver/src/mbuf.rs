@@ -8,11 +8,23 @@ use dpdk_sys::{
     rte_pktmbuf_alloc, rte_pktmbuf_free, rte_pktmbuf_free_bulk,
 };
 
+/// How a rule marked a frame.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum Mark {
+    /// Not at all.
+    #[default]
+    None,
+    /// Action FLAG.
+    Flag,
+    /// Action MARK; the value goes to `hash.fdir.hi`.
+    Value(u32),
+}
+
 /// What rules attached to a frame for the application.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Metadata {
-    /// The mark (action MARK), for `hash.fdir.hi`.
-    pub mark: Option<u32>,
+    /// The mark.
+    pub mark: Mark,
     /// The metadata (action `SET_META`), for the dynamic field `rte_flow_dynfield_metadata`.
     pub meta: Option<u32>,
 }
@@ -90,9 +102,13 @@ impl Pool {
         m.pkt_len = frame.len() as u32;
         m.nb_segs = segments;
         m.port = port_id;
-        if let Some(mark) = metadata.mark {
-            m.ol_flags |= RTE_MBUF_F_RX_FDIR | RTE_MBUF_F_RX_FDIR_ID;
-            m.__bindgen_anon_2.hash.fdir.hi = mark;
+        match metadata.mark {
+            Mark::None => {}
+            Mark::Flag => m.ol_flags |= RTE_MBUF_F_RX_FDIR,
+            Mark::Value(mark) => {
+                m.ol_flags |= RTE_MBUF_F_RX_FDIR | RTE_MBUF_F_RX_FDIR_ID;
+                m.__bindgen_anon_2.hash.fdir.hi = mark;
+            }
         }
         if let Some(meta) = metadata.meta {
             // SAFETY: reads DPDK's variables; the field is written only where the application registered it.

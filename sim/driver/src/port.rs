@@ -12,17 +12,21 @@ use dpdk_sys::{
     RTE_ETH_RX_METADATA_USER_MARK, RTE_ETH_RX_OFFLOAD_SCATTER, RTE_ETH_SPEED_NUM_200G,
     RTE_ETH_TX_OFFLOAD_MULTI_SEGS, eth_dev_ops, rte_eth_dev, rte_eth_dev_info, rte_eth_link,
     rte_eth_representor_info, rte_eth_representor_range, rte_eth_rxconf, rte_eth_stats,
-    rte_eth_txconf, rte_eth_xstat, rte_eth_xstat_name, rte_ether_addr, rte_mempool,
+    rte_eth_txconf, rte_eth_xstat, rte_eth_xstat_name, rte_ether_addr, rte_flow_ops, rte_mempool,
 };
 use packet::Mac;
+use rte_flow::FlowError;
 
 use crate::batch::MAX_FRAME;
 use crate::counters::Counter;
 use crate::devargs::{MAX_MTU, MIN_MTU};
-use crate::device::{Device, MAX_QUEUES, PortIndex, QueueIndex, SwitchPort};
+use crate::device::{Device, PortIndex, SwitchPort};
+use crate::flow_ops;
+use crate::log;
 use crate::mbuf::Pool;
 use crate::queue::{ReceiveQueue, TransmitQueue};
 use crate::registration::Card;
+use crate::software::{MAX_QUEUES, QueueIndex};
 
 /// Smallest mbuf data room, in bytes, headroom not counted.
 const MIN_RX_BUFFER: u32 = 64;
@@ -51,7 +55,8 @@ impl PortPrivate {
         unsafe { &*(*(*dev).data).dev_private.cast::<Self>() }
     }
 
-    fn device(&self) -> &Arc<Device> {
+    /// The card's shared state.
+    pub fn device(&self) -> &Arc<Device> {
         &self.card.device
     }
 }
@@ -92,6 +97,7 @@ pub static OPERATIONS: eth_dev_ops = eth_dev_ops {
     xstats_reset: Some(stats_reset),
     representor_info_get: Some(representor_info_get),
     rx_metadata_negotiate: Some(rx_metadata_negotiate),
+    flow_ops_get: Some(flow_ops_get),
     // SAFETY: the table consists of optional function pointers, for which all zero means none.
     ..unsafe { zeroed() }
 };
@@ -101,24 +107,37 @@ unsafe extern "C" fn configure(_dev: *mut rte_eth_dev) -> c_int {
     0
 }
 
+/// 0, or what the eswitch refuses, negated; the log says it.
+fn status(result: Result<(), FlowError>) -> c_int {
+    match result {
+        Ok(()) => 0,
+        Err(refusal) => {
+            log::error(&refusal);
+            -refusal.errno
+        }
+    }
+}
+
 unsafe extern "C" fn start(dev: *mut rte_eth_dev) -> c_int {
     // SAFETY: DPDK passes ethdevs of ours.
-    let Some(port) = (unsafe { switch_port(dev) }) else { return -libc::ENODEV };
-    port.software.clear();
-    port.software.started.store(true, Ordering::Release);
-    // SAFETY: as above.
-    unsafe { link_update(dev, 0) };
-    0
+    unsafe {
+        let private = PortPrivate::of(dev);
+        let started = status(private.device().start(private.index, (*(*dev).data).port_id));
+        if started == 0 {
+            link_update(dev, 0);
+        }
+        started
+    }
 }
 
 unsafe extern "C" fn stop(dev: *mut rte_eth_dev) -> c_int {
     // SAFETY: DPDK passes ethdevs of ours.
-    let Some(port) = (unsafe { switch_port(dev) }) else { return -libc::ENODEV };
-    port.software.started.store(false, Ordering::Release);
-    port.software.clear();
-    // SAFETY: as above.
-    unsafe { store_link(dev, false) };
-    0
+    unsafe {
+        let private = PortPrivate::of(dev);
+        let stopped = status(private.device().stop(private.index, (*(*dev).data).port_id));
+        store_link(dev, false);
+        stopped
+    }
 }
 
 unsafe extern "C" fn close(dev: *mut rte_eth_dev) -> c_int {
@@ -250,6 +269,9 @@ unsafe extern "C" fn rx_queue_release(dev: *mut rte_eth_dev, queue: u16) {
         if !(*entry).is_null() {
             drop(Box::from_raw((*entry).cast::<ReceiveQueue>()));
             *entry = ptr::null_mut();
+            if let Some(port) = switch_port(dev) {
+                port.software.set_capacity(QueueIndex(queue), 0);
+            }
         }
     }
 }
@@ -310,8 +332,16 @@ unsafe extern "C" fn mac_addr_set(dev: *mut rte_eth_dev, mac: *mut rte_ether_add
 
 unsafe extern "C" fn mtu_set(dev: *mut rte_eth_dev, mtu: u16) -> c_int {
     // SAFETY: DPDK passes ethdevs of ours; it checked the MTU against `infos_get`.
-    let Some(port) = (unsafe { switch_port(dev) }) else { return -libc::ENODEV };
-    port.mtu.store(mtu, Ordering::Relaxed);
+    unsafe {
+        let port = (*(*dev).data).port_id;
+        let device = PortPrivate::of(dev).device();
+        status(device.with_switch(|switch, _| switch.eswitch.set_mtu(port, mtu)))
+    }
+}
+
+unsafe extern "C" fn flow_ops_get(_dev: *mut rte_eth_dev, ops: *mut *const rte_flow_ops) -> c_int {
+    // SAFETY: DPDK passes a pointer to fill; the table is static.
+    unsafe { *ops = &raw const flow_ops::OPERATIONS };
     0
 }
 
@@ -328,7 +358,7 @@ unsafe extern "C" fn stats_get(dev: *mut rte_eth_dev, stats: *mut rte_eth_stats)
     stats.rx_nombuf = counters.software_rx_no_mbuf.get();
     stats.opackets = counters.software_tx.packets.get();
     stats.obytes = counters.software_tx.bytes.get();
-    stats.oerrors = counters.software_tx_errors.get();
+    stats.oerrors = counters.software_tx_errors.get() + counters.software_tx_dropped.get();
     0
 }
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use dpdk_sys::rte_mbuf;
 
 use crate::batch::{BURST, Batch};
-use crate::device::{Device, PortIndex, QueueIndex, Receiver};
+use crate::device::{Device, PortIndex, Receiver};
 use crate::mbuf::{self, Metadata, NoMbuf, Pool};
+use crate::software::QueueIndex;
 
 /// A receive queue. DPDK lets one thread at a time use it.
 pub struct ReceiveQueue {

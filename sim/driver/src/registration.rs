@@ -16,7 +16,7 @@ use dpdk_sys::{
 use packet::Mac;
 
 use crate::devargs::DeviceArgs;
-use crate::device::{Device, PortIndex};
+use crate::device::{Device, DeviceError, PortIndex};
 use crate::log;
 use crate::port::{OPERATIONS, PortPrivate};
 use crate::queue::{receive_burst, send_burst};
@@ -32,7 +32,8 @@ static REGISTER: extern "C" fn() = register;
 /// What `dpdk-pmdinfo.py` looks for.
 #[used]
 static PMD_INFO: &[u8] = b"PMD_INFO_STRING= {\"name\" : \"net_eswitch\", \"params\" : \
-\"vfs=<int> representor=vf[<list>] uplink=<link> vf<int>=<link> mtu=<int>\", \"pci_ids\" : []}\0";
+\"vfs=<int> representor=vf[<list>] uplink=<link> vf<int>=<link> profile=<name> mtu=<int> \
+fail-insert=<int> enospc-after=<int> late-completion-ms=<int>\", \"pci_ids\" : []}\0";
 
 /// The driver as EAL knows it; it links it into its own list.
 struct Driver(UnsafeCell<rte_vdev_driver>);
@@ -88,14 +89,38 @@ pub struct Card {
     pub device: Arc<Device>,
 }
 
-/// What a port is made of, on its way through `rte_eth_dev_create`.
+/// Which port of a device `rte_eth_dev_create` is to make.
+enum Part<'a> {
+    /// The uplink, and the card with it: only now DPDK says which number the uplink has.
+    Uplink(&'a DeviceArgs),
+    /// A representor of the card's.
+    Representor {
+        /// The card.
+        card: Arc<Card>,
+        /// The VF it represents.
+        vf: u16,
+    },
+}
+
+/// A port on its way through `rte_eth_dev_create`.
 struct NewPort<'a> {
-    card: &'a Arc<Card>,
-    index: PortIndex,
-    /// The VF of a representor, and the uplink's port number.
-    representor: Option<(u16, u16)>,
-    /// The number that DPDK gave the port.
-    port_id: u16,
+    part: Part<'a>,
+    device_name: &'a CStr,
+    /// The card it belongs to, or why it cannot be made.
+    result: Result<Arc<Card>, Refusal>,
+}
+
+/// Why a device cannot be made.
+#[derive(Debug)]
+struct Refusal {
+    errno: c_int,
+    problem: String,
+}
+
+impl Refusal {
+    fn new(errno: c_int, problem: impl Into<String>) -> Self {
+        Self { errno, problem: problem.into() }
+    }
 }
 
 unsafe extern "C" fn probe(vdev: *mut rte_vdev_device) -> c_int {
@@ -110,46 +135,36 @@ unsafe extern "C" fn probe(vdev: *mut rte_vdev_device) -> c_int {
     };
     match create(device, &name, arguments) {
         Ok(()) => 0,
-        Err((errno, problem)) => {
-            log::error(&format_args!("{}: {problem}", name.to_string_lossy()));
+        Err(refusal) => {
+            log::error(&format_args!("{}: {}", name.to_string_lossy(), refusal.problem));
             // What exists by now goes with the device.
             close_ports(device);
-            -errno
+            -refusal.errno
         }
     }
 }
 
-fn create(device: *mut rte_device, name: &CStr, arguments: &CStr) -> Result<(), (c_int, String)> {
+fn create(device: *mut rte_device, name: &CStr, arguments: &CStr) -> Result<(), Refusal> {
     // SAFETY: asks EAL for a number.
     if unsafe { rte_eal_process_type() } != RTE_PROC_PRIMARY {
-        return Err((libc::ENOTSUP, "only a primary process can have this device".to_owned()));
+        return Err(Refusal::new(libc::ENOTSUP, "only a primary process can have this device"));
     }
-    let arguments =
-        arguments.to_str().map_err(|_| (libc::EINVAL, "the arguments are not UTF-8".to_owned()))?;
-    let args = DeviceArgs::parse(arguments).map_err(|e| (libc::EINVAL, e.to_string()))?;
-    let opened = Device::open(&args)
-        .map_err(|(port, problem)| (libc::ENODEV, format!("{port}: {problem}")))?;
-    let domain = SwitchDomain::allocate()
-        .ok_or_else(|| (libc::ENOSPC, "DPDK has no switch domain left".to_owned()))?;
-    let card = Arc::new(Card { name: name.to_owned(), domain, device: Arc::new(opened) });
-
-    let mut uplink =
-        NewPort { card: &card, index: PortIndex::UPLINK, representor: None, port_id: 0 };
-    create_port(device, name, &mut uplink)?;
+    let arguments = arguments
+        .to_str()
+        .map_err(|_| Refusal::new(libc::EINVAL, "the arguments are not UTF-8"))?;
+    let args =
+        DeviceArgs::parse(arguments).map_err(|e| Refusal::new(libc::EINVAL, e.to_string()))?;
+    let card = create_port(device, name, name, Part::Uplink(&args))?;
     for &vf in &args.representors {
-        let mut port = NewPort {
-            card: &card,
-            index: PortIndex::vf(vf),
-            representor: Some((vf, uplink.port_id)),
-            port_id: 0,
-        };
-        let name = format!("{}_representor_vf{vf}", name.to_string_lossy());
-        let name = CString::new(name).map_err(|e| (libc::EINVAL, e.to_string()))?;
-        create_port(device, &name, &mut port)?;
+        let port_name = format!("{}_representor_vf{vf}", name.to_string_lossy());
+        let port_name =
+            CString::new(port_name).map_err(|e| Refusal::new(libc::EINVAL, e.to_string()))?;
+        create_port(device, name, &port_name, Part::Representor { card: Arc::clone(&card), vf })?;
     }
     log::notice(&format_args!(
-        "{}: {} VFs, {} of them with a representor",
+        "{}: {}, {} VFs, {} of them with a representor",
         name.to_string_lossy(),
+        args.profile.name,
         card.device.vfs(),
         args.representors.len()
     ));
@@ -158,29 +173,52 @@ fn create(device: *mut rte_device, name: &CStr, arguments: &CStr) -> Result<(), 
 
 fn create_port(
     device: *mut rte_device,
-    name: &CStr,
-    port: &mut NewPort<'_>,
-) -> Result<(), (c_int, String)> {
+    device_name: &CStr,
+    port_name: &CStr,
+    part: Part<'_>,
+) -> Result<Arc<Card>, Refusal> {
+    // Stands when `initialise` is not even reached.
+    let no_room = Refusal::new(
+        libc::ENOSPC,
+        format!(
+            "DPDK cannot have the port {} (in this build, {RTE_MAX_ETHPORTS} a process)",
+            port_name.to_string_lossy()
+        ),
+    );
+    let mut new = NewPort { part, device_name, result: Err(no_room) };
     // SAFETY: the device is EAL's; `initialise` gets the `NewPort` and the private memory it expects.
-    let result = unsafe {
+    unsafe {
         rte_eth_dev_create(
             device,
-            name.as_ptr(),
+            port_name.as_ptr(),
             size_of::<PortPrivate>(),
             None,
             ptr::null_mut(),
             Some(initialise),
-            (&raw mut *port).cast(),
+            (&raw mut new).cast(),
         )
     };
-    if result == 0 {
-        return Ok(());
+    new.result
+}
+
+impl NewPort<'_> {
+    /// Makes what is behind the ethdev `id`: for the uplink the card, for a representor the eswitch's port.
+    fn build(&self, id: u16) -> Result<(Arc<Card>, PortIndex), Refusal> {
+        let refused = |problem: DeviceError| Refusal::new(libc::ENODEV, problem.to_string());
+        match &self.part {
+            Part::Uplink(args) => {
+                let device = Arc::new(Device::open(args, id).map_err(refused)?);
+                let domain = SwitchDomain::allocate()
+                    .ok_or_else(|| Refusal::new(libc::ENOSPC, "DPDK has no switch domain left"))?;
+                let card = Card { name: self.device_name.to_owned(), domain, device };
+                Ok((Arc::new(card), PortIndex::UPLINK))
+            }
+            Part::Representor { card, vf } => {
+                card.device.add_vf(*vf, id).map_err(refused)?;
+                Ok((Arc::clone(card), PortIndex::vf(*vf)))
+            }
+        }
     }
-    let what = format!(
-        "DPDK has no room for the port {} (this build allows {RTE_MAX_ETHPORTS} in a process)",
-        name.to_string_lossy()
-    );
-    Err((-result, what))
 }
 
 unsafe extern "C" fn initialise(dev: *mut rte_eth_dev, parameters: *mut c_void) -> c_int {
@@ -190,29 +228,37 @@ unsafe extern "C" fn initialise(dev: *mut rte_eth_dev, parameters: *mut c_void) 
         let new = &mut *parameters.cast::<NewPort<'_>>();
         let dev = &mut *dev;
         let data = &mut *dev.data;
+        let (card, index) = match new.build(data.port_id) {
+            Ok(built) => built,
+            Err(refusal) => {
+                let errno = refusal.errno;
+                new.result = Err(refusal);
+                return -errno;
+            }
+        };
         let mac = random_mac();
-        if let Some(port) = new.card.device.port(new.index) {
+        if let Some(port) = card.device.port(index) {
             port.software.set_mac(mac);
+        }
+        if let Part::Representor { vf, .. } = new.part {
+            data.dev_flags |= RTE_ETH_DEV_REPRESENTOR;
+            data.representor_id = vf;
+            data.backer_port_id = card.device.uplink();
         }
         let private = data.dev_private.cast::<PortPrivate>();
         private.write(PortPrivate {
             mac: rte_ether_addr { addr_bytes: mac.0 },
-            card: Arc::clone(new.card),
-            index: new.index,
+            card: Arc::clone(&card),
+            index,
         });
         data.mac_addrs = &raw mut (*private).mac;
         data.numa_node = (*dev.device).numa_node;
         // The operations take the device's own lock.
         data.dev_flags |= RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE;
-        if let Some((vf, uplink)) = new.representor {
-            data.dev_flags |= RTE_ETH_DEV_REPRESENTOR;
-            data.representor_id = vf;
-            data.backer_port_id = uplink;
-        }
         dev.dev_ops = &raw const OPERATIONS;
         dev.rx_pkt_burst = Some(receive_burst);
         dev.tx_pkt_burst = Some(send_burst);
-        new.port_id = data.port_id;
+        new.result = Ok(card);
     }
     0
 }

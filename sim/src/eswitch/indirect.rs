@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rte_flow::{Action, EBUSY, EINVAL, ENOENT, ENOTSUP, ErrorKind, FlowError, IndirectHandle};
+use rte_flow::{
+    Action, ActionKind, EBUSY, EINVAL, ENOENT, ENOTSUP, ErrorKind, FlowError, IndirectHandle,
+};
 
 use super::actions;
 use super::arena::{Arena, Id};
@@ -114,6 +116,22 @@ impl Eswitch {
             Some(Shared::Encapsulation(_)) | None => {}
         }
         Ok(())
+    }
+
+    /// What a shared action is; of the two encapsulations, which come to the same, `RAW_ENCAP`.
+    ///
+    /// # Errors
+    /// `ENOENT` for an unknown one.
+    pub fn indirect_kind(
+        &self,
+        port: u16,
+        handle: IndirectHandle,
+    ) -> Result<ActionKind, FlowError> {
+        Ok(match self.indirect(port, handle)?.shared {
+            Shared::Counter(_) => ActionKind::Count,
+            Shared::Ageing(_) => ActionKind::Age,
+            Shared::Encapsulation(_) => ActionKind::RawEncap,
+        })
     }
 
     /// What a shared counter shows.

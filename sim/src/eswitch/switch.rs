@@ -88,6 +88,12 @@ impl Eswitch {
         (self.faults, self.insertions) = (faults, 0);
     }
 
+    /// The faults that are switched on.
+    #[must_use]
+    pub const fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
     /// Adds a port, stopped.
     ///
     /// # Errors
@@ -168,6 +174,11 @@ impl Eswitch {
     #[must_use]
     pub fn rule_count(&self) -> usize {
         self.rules.len()
+    }
+
+    /// The rules made through a port's ethdev, to be shown. Walks over all rules: not for the packet path.
+    pub fn rules_through(&self, port: u16) -> impl Iterator<Item = (RuleId, &Rule)> {
+        self.rules.iter().filter(move |(_, rule)| rule.port == port)
     }
 
     pub(super) fn known_mut(&mut self, port: u16) -> Result<&mut Port, FlowError> {

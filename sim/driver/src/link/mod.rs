@@ -6,13 +6,39 @@ mod pcap;
 mod tap;
 
 use std::io;
+use std::ops::AddAssign;
 
 use thiserror::Error;
 
 use crate::batch::Batch;
 use crate::devargs::LinkSpec;
 
-/// Frames that a link could not take or give, by cause.
+/// What a link took.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Sent {
+    /// Frames.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl<'a> FromIterator<&'a [u8]> for Sent {
+    fn from_iter<I: IntoIterator<Item = &'a [u8]>>(frames: I) -> Self {
+        frames.into_iter().fold(Self::default(), |Self { packets, bytes }, frame| Self {
+            packets: packets + 1,
+            bytes: bytes + frame.len() as u64,
+        })
+    }
+}
+
+impl AddAssign for Sent {
+    fn add_assign(&mut self, more: Self) {
+        self.packets += more.packets;
+        self.bytes += more.bytes;
+    }
+}
+
+/// How reading a burst went.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Received {
     /// Frames lost on the way in: too long, or not usable as they came.
@@ -26,8 +52,8 @@ pub trait Link: Send + Sync {
     /// Reads frames into the batch until it is full or no more are there.
     fn receive(&self, batch: &mut Batch) -> Received;
 
-    /// Sends the frames in order and returns how many the link took; the rest is lost, as on a full wire.
-    fn send(&self, frames: &[&[u8]]) -> usize;
+    /// Sends the frames in order and returns what the link took; the rest is lost, as on a full wire.
+    fn send(&self, frames: &[&[u8]]) -> Sent;
 
     /// Whether the wire is there and up.
     fn is_up(&self) -> bool;

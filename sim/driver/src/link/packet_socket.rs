@@ -14,7 +14,7 @@ use crate::devargs::InterfaceName;
 use crate::log;
 
 use super::interface::Interface;
-use super::{Link, LinkError, Received, checked};
+use super::{Link, LinkError, Received, Sent, checked};
 
 /// Bytes of `struct virtio_net_hdr` (`linux/virtio_net.h`).
 const OFFLOAD_HEADER: usize = 10;
@@ -185,8 +185,8 @@ impl Link for PacketSocket {
         received
     }
 
-    fn send(&self, frames: &[&[u8]]) -> usize {
-        let mut sent = 0;
+    fn send(&self, frames: &[&[u8]]) -> Sent {
+        let mut sent = Sent::default();
         for burst in frames.chunks(BURST) {
             // All zero: a complete frame, no offload asked for.
             let header = [0_u8; OFFLOAD_HEADER];
@@ -208,22 +208,24 @@ impl Link for PacketSocket {
                 message.msg_hdr.msg_iov = vector.as_mut_ptr();
                 message.msg_hdr.msg_iovlen = vector.len();
             }
-            let mut rest = messages.get_mut(..burst.len()).unwrap_or_default();
-            while !rest.is_empty() {
+            let mut left = messages.get_mut(..burst.len()).unwrap_or_default();
+            let mut frames = burst.iter().copied();
+            while !left.is_empty() {
                 // SAFETY: every message points to a vector, header and frame that live until the call returns; sending
                 // only reads them.
                 let took = unsafe {
                     libc::sendmmsg(
                         self.socket.as_raw_fd(),
-                        rest.as_mut_ptr(),
-                        rest.len() as u32,
+                        left.as_mut_ptr(),
+                        left.len() as u32,
                         libc::MSG_DONTWAIT,
                     )
                 };
                 let took = usize::try_from(took).unwrap_or(0);
-                sent += took;
+                sent += frames.by_ref().take(took).collect();
                 // The frame at which the kernel stopped is lost (too long, no memory, link down); the next may pass.
-                rest = rest.get_mut(took + 1..).unwrap_or_default();
+                frames.next();
+                left = left.get_mut(took + 1..).unwrap_or_default();
             }
         }
         sent

@@ -13,7 +13,7 @@ use pcap_file::pcapng::{Block, PcapNgReader};
 use crate::batch::{Batch, MAX_FRAME};
 use crate::log;
 
-use super::{Link, LinkError, Received};
+use super::{Link, LinkError, Received, Sent};
 
 /// First four bytes of a pcapng file: the type of a section header block.
 const PCAPNG_MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
@@ -165,9 +165,9 @@ impl Link for Captures {
         received
     }
 
-    fn send(&self, frames: &[&[u8]]) -> usize {
+    fn send(&self, frames: &[&[u8]]) -> Sent {
         // Without a capture to write, the frames are gone where nobody looks: taken.
-        let Some(output) = &self.output else { return frames.len() };
+        let Some(output) = &self.output else { return frames.iter().copied().collect() };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut records = Vec::new();
         for frame in frames {
@@ -176,8 +176,8 @@ impl Link for Captures {
         let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
         // In one piece: whole frames in the file at any time, also when the process is killed.
         match output.write_all(&records) {
-            Ok(()) => frames.len(),
-            Err(_) => 0,
+            Ok(()) => frames.iter().copied().collect(),
+            Err(_) => Sent::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::batch::Batch;
 use crate::devargs::InterfaceName;
 
 use super::interface::{Interface, request};
-use super::{Link, LinkError, Received, checked};
+use super::{Link, LinkError, Received, Sent, checked};
 
 const DEVICE: &str = "/dev/net/tun";
 
@@ -65,9 +65,9 @@ impl Link for Tap {
         received
     }
 
-    fn send(&self, frames: &[&[u8]]) -> usize {
+    fn send(&self, frames: &[&[u8]]) -> Sent {
         // A frame that the kernel refuses (interface down, memory short) is lost; the next may still pass.
-        frames.iter().filter(|frame| (&self.device).write(frame).is_ok()).count()
+        frames.iter().copied().filter(|frame| (&self.device).write(frame).is_ok()).collect()
     }
 
     fn is_up(&self) -> bool {

@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -93,11 +94,15 @@ pub fn echo(client: &Namespace, server: &Namespace, to: &str, count: u32, size: 
         .expect("the server's thread");
     let to: SocketAddr =
         format!("{to}:{}", listening.local_addr().unwrap().port()).parse().unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let client_done = Arc::clone(&done);
     let answering = thread::spawn(move || {
-        listening.set_read_timeout(Some(2 * PATIENCE)).unwrap();
+        listening.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         let mut buffer = vec![0; 10_000];
-        while let Ok((length, from)) = listening.recv_from(&mut buffer) {
-            let _ = listening.send_to(&buffer[..length], from);
+        while !client_done.load(Ordering::Relaxed) {
+            if let Ok((length, from)) = listening.recv_from(&mut buffer) {
+                let _ = listening.send_to(&buffer[..length], from);
+            }
         }
     });
     let came_back = client
@@ -109,15 +114,22 @@ pub fn echo(client: &Namespace, server: &Namespace, to: &str, count: u32, size: 
                 .filter(|number| {
                     let mut datagram = vec![0x5a; size];
                     datagram[..4].copy_from_slice(&number.to_be_bytes());
-                    let sent = socket.send_to(&datagram, to).is_ok();
-                    sent && socket
-                        .recv(&mut buffer)
-                        .is_ok_and(|length| buffer[..length] == datagram[..])
+                    if socket.send_to(&datagram, to).is_err() {
+                        return false;
+                    }
+                    // What comes too late for its own datagram is not taken for the next one's.
+                    while let Ok(length) = socket.recv(&mut buffer) {
+                        if buffer[..length] == datagram[..] {
+                            return true;
+                        }
+                    }
+                    false
                 })
                 .count()
         })
         .join()
         .expect("the client's thread");
+    done.store(true, Ordering::Relaxed);
     answering.join().expect("the answering thread");
     u32::try_from(came_back).unwrap()
 }
