@@ -103,10 +103,6 @@ fn tunnel_header(
     let (node, tunnel) = (&snapshot.node, snapshot.tunnel(id).ok_or(DropReason::NoMapping)?);
     let mac = match underlay.resolve(now, node, tunnel.vtep.ip()) {
         Resolution::Known(mac) => Some(mac),
-        Resolution::KnownRefresh(mac, hop) => {
-            solicit(node, hop, effects);
-            Some(mac)
-        }
         Resolution::Solicit(hop) => {
             solicit(node, hop, effects);
             None

@@ -29,8 +29,6 @@ const EXPIRE_AFTER: Duration = Duration::from_mins(20);
 pub enum Resolution {
     /// Its MAC.
     Known(Mac),
-    /// Its MAC, which has grown old: use it, and send a [`solicitation`] for this address.
-    KnownRefresh(Mac, IpAddr),
     /// Not known: send a [`solicitation`] for this address.
     Solicit(IpAddr),
     /// Not known, and there is nothing to send: it was asked less than a second ago, or no next hop leads there.
@@ -93,20 +91,19 @@ impl Underlay {
         let Some(neighbor) = self.table.enter(hop, Entrant::Wanted, now, &mut self.version) else {
             return Resolution::Unresolved;
         };
-        expire(neighbor, now, &mut self.version);
-        let due = is_stale(neighbor, now) && solicit_due(neighbor, now);
-        match (neighbor.mac, due) {
-            (Some(mac), false) => Resolution::Known(mac),
-            (Some(mac), true) => Resolution::KnownRefresh(mac, hop),
-            (None, true) => Resolution::Solicit(hop),
-            (None, false) => Resolution::Unresolved,
+        if let Some(mac) = neighbor.mac {
+            Resolution::Known(mac)
+        } else if solicit_due(neighbor, now) {
+            Resolution::Solicit(hop)
+        } else {
+            Resolution::Unresolved
         }
     }
 
     /// Drops neighbours that fell silent, and hands `solicit` the address of each one that is due to be asked again.
     ///
-    /// Called about once a second: traffic that hardware carries never passes [`Self::resolve`], and must still notice
-    /// when its next hop goes away.
+    /// Called about once a second, and the only place where a known neighbour is doubted: traffic that hardware carries
+    /// never passes [`Self::resolve`], and must be treated like that which does.
     pub fn maintain(&mut self, now: Time, mut solicit: impl FnMut(IpAddr)) {
         for neighbor in self.table.iter_mut() {
             expire(neighbor, now, &mut self.version);
@@ -200,9 +197,9 @@ fn expire(neighbor: &mut Neighbor, now: Time, version: &mut u64) {
     }
 }
 
-/// Whether the neighbour is unknown, or was not heard of for a while.
+/// Whether the neighbour was not heard of for a while.
 fn is_stale(neighbor: &Neighbor, now: Time) -> bool {
-    neighbor.mac.is_none() || now - neighbor.confirmed >= REFRESH_AFTER
+    now - neighbor.confirmed >= REFRESH_AFTER
 }
 
 /// Whether a neighbour may be asked now; if so, that is noted.

@@ -116,24 +116,17 @@ fn one_solicitation_a_second() {
 }
 
 #[test]
-fn a_learned_neighbor_is_refreshed_and_expires() {
+fn a_learned_neighbor_is_doubted_by_maintenance_alone() {
     let (node, target) = (v4(), address("192.0.2.2"));
     let mut underlay = Underlay::new();
     underlay.resolve(at(0), &node, target);
     hear(&mut underlay, at(0), &node, &arp_reply(PEER, "192.0.2.2"));
     let version = underlay.version();
     assert_eq!(underlay.resolve(at(59), &node, target), Resolution::Known(PEER));
-    assert_eq!(underlay.resolve(at(60), &node, target), Resolution::KnownRefresh(PEER, target));
-    assert_eq!(underlay.resolve(at(60), &node, target), Resolution::Known(PEER));
-    assert_eq!(underlay.resolve(at(61), &node, target), Resolution::KnownRefresh(PEER, target));
-    hear(&mut underlay, at(61), &node, &arp_reply(PEER, "192.0.2.2"));
-    assert_eq!(underlay.resolve(at(120), &node, target), Resolution::Known(PEER));
+    assert_eq!(underlay.resolve(at(1_000_000), &node, target), Resolution::Known(PEER));
     assert_eq!(underlay.version(), version, "nothing new");
-    assert_eq!(
-        underlay.resolve(at(61 + 1199), &node, target),
-        Resolution::KnownRefresh(PEER, target)
-    );
-    assert_eq!(underlay.resolve(at(61 + 1200), &node, target), Resolution::Solicit(target));
+    underlay.maintain(at(1_000_000), |_| ());
+    assert_eq!(underlay.resolve(at(1_000_000), &node, target), Resolution::Solicit(target));
     assert_ne!(underlay.version(), version);
     assert_eq!(underlay.known().count(), 0);
 }
