@@ -29,6 +29,7 @@ const NEEDED: &[Package] = &[
         name: "xz-utils",
         reason: "unpacks DPDK's source, which has the headers for drivers",
     },
+    Package { name: "protobuf-compiler", reason: "generates the control API's messages" },
     Package { name: "pkg-config", reason: "says with which flags DPDK was built" },
 ];
 

@@ -160,6 +160,19 @@ impl Shard {
         self.table.iter()
     }
 
+    /// Places of the connection table that were ever used: connections are at `0..places`. To list connections in
+    /// portions.
+    #[must_use]
+    pub fn places(&self) -> u32 {
+        self.table.places()
+    }
+
+    /// The connection at a place of the table, if there is one.
+    #[must_use]
+    pub fn connection_at(&self, place: u32) -> Option<(ConnectionHandle, &Connection)> {
+        self.table.at(place)
+    }
+
     /// How many connections there are.
     #[must_use]
     pub const fn connection_count(&self) -> u32 {

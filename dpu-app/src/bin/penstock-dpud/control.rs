@@ -1,0 +1,208 @@
+//! The control API's service. What each call means is told in `proto/penstock/v1/dpu.proto`.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use dpu_app::api::v1::{self, apply_response, change, dpu_server::Dpu};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::UdsConnectInfo;
+use tonic::{Request, Response, Status};
+use tracing::info;
+
+use crate::flow_view::FlowView;
+use crate::intent_store::{ApplyError, IntentStore, What};
+use crate::object_view::{self, UnknownKind};
+use crate::question::{Asker, NoAnswer};
+use crate::shared::Shared;
+
+/// See the module.
+#[derive(Clone)]
+pub struct Control {
+    /// What threads share.
+    pub shared: Arc<Shared>,
+    /// The way to the datapath's loop.
+    pub asker: Arc<Asker>,
+    /// The intent in force.
+    pub store: Arc<Mutex<IntentStore>>,
+    /// The node's name.
+    pub node: Arc<str>,
+    /// Why the intent of the last run is not in force.
+    pub intent_error: Arc<Mutex<Option<String>>>,
+}
+
+type Flows = ReceiverStream<Result<v1::FlowsResponse, Status>>;
+
+#[tonic::async_trait]
+impl Dpu for Control {
+    async fn apply(
+        &self,
+        request: Request<v1::ApplyRequest>,
+    ) -> Result<Response<v1::ApplyResponse>, Status> {
+        let who = request
+            .extensions()
+            .get::<UdsConnectInfo>()
+            .and_then(|info| info.peer_cred)
+            .map_or_else(|| "unknown".to_owned(), |peer| format!("uid {}", peer.uid()));
+        let sources: Vec<(String, Vec<u8>)> =
+            request.into_inner().sources.into_iter().map(|s| (s.name, s.content)).collect();
+        let (store, shared) = (self.store.clone(), self.shared.clone());
+        let result = blocking(move || {
+            let mut store = lock(&store);
+            store.apply(&sources, &shared)
+        })
+        .await?;
+        let result = match result {
+            Ok((epoch, changes)) => {
+                info!(by = who, epoch, changes = changes.len(), "intent applied");
+                *lock(&self.intent_error) = None;
+                let changes = changes.into_iter().map(|change| v1::Change {
+                    what: match change.what {
+                        What::Added => change::What::Added,
+                        What::Changed => change::What::Changed,
+                        What::Removed => change::What::Removed,
+                    }
+                    .into(),
+                    kind: change.kind.into(),
+                    name: change.name,
+                });
+                apply_response::Result::Applied(v1::Applied { epoch, changes: changes.collect() })
+            }
+            Err(ApplyError::Refused(diagnostics)) => {
+                info!(by = who, errors = diagnostics.len(), "intent refused");
+                apply_response::Result::Refused(v1::Refused { diagnostics })
+            }
+            Err(error @ ApplyError::Keep { .. }) => {
+                return Err(Status::internal(error.to_string()));
+            }
+        };
+        Ok(Response::new(v1::ApplyResponse { result: Some(result) }))
+    }
+
+    async fn get(
+        &self,
+        request: Request<v1::GetRequest>,
+    ) -> Result<Response<v1::GetResponse>, Status> {
+        let interfaces = self.shared.snapshot.load().as_ref().map_or(0, |s| s.interfaces.len());
+        let report = self.asker.report(interfaces).await.map_err(unavailable)?;
+        let control = self.clone();
+        blocking(move || {
+            let snapshot = control.shared.snapshot.load_full();
+            let nic = control.shared.nic.load_full();
+            let store = lock(&control.store);
+            let view = object_view::ObjectView {
+                intent: store.intent(),
+                node: &control.node,
+                snapshot: snapshot.as_deref(),
+                report: &report,
+                nic: &nic,
+            };
+            view.get(&request.into_inner().kind)
+                .map(Response::new)
+                .map_err(|unknown: UnknownKind| Status::invalid_argument(unknown.to_string()))
+        })
+        .await?
+    }
+
+    type FlowsStream = Flows;
+
+    async fn flows(&self, request: Request<v1::FlowsRequest>) -> Result<Response<Flows>, Status> {
+        let interface = request.into_inner().interface;
+        let (sender, receiver) = mpsc::channel(2);
+        let control = self.clone();
+        tokio::spawn(async move {
+            let mut page = None;
+            loop {
+                let next = match control.asker.flows(page).await {
+                    Ok(next) => next,
+                    Err(error) => {
+                        // Whoever asked may have gone.
+                        let _ = sender.send(Err(unavailable(error))).await;
+                        return;
+                    }
+                };
+                let Some(snapshot) = control.shared.snapshot.load_full() else { return };
+                let view = FlowView {
+                    snapshot: &snapshot,
+                    refusals: &control.shared.refusals,
+                    now: control.shared.clock.now(),
+                };
+                let flows: Vec<v1::Flow> = next
+                    .flows
+                    .iter()
+                    .filter(|(_, flow)| interface.is_empty() || view.involves(flow, &interface))
+                    .map(|(id, flow)| view.flow(*id, flow))
+                    .collect();
+                let is_last = next.is_last;
+                let message = Ok(v1::FlowsResponse { flows });
+                if sender.send(message).await.is_err() || is_last {
+                    return;
+                }
+                page = Some(next);
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn status(
+        &self,
+        _: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
+        let shared = &self.shared;
+        let alive = shared.is_alive();
+        // A loop that does not move would not answer.
+        let report = if alive { self.asker.report(0).await.ok() } else { None };
+        let nic = shared.nic.load_full();
+        let unsent = report.as_ref().map(|report| report.unsent.as_slice()).unwrap_or_default();
+        let ports = nic.ports.iter().map(|(name, port)| v1::PortStatus {
+            name: name.to_string(),
+            device: port.device.clone(),
+            driver: port.driver.clone(),
+            link_up: port.link_up,
+            rx_packets: port.stats.rx_packets,
+            rx_bytes: port.stats.rx_bytes,
+            tx_packets: port.stats.tx_packets,
+            tx_bytes: port.stats.tx_bytes,
+            rx_missed: port.stats.rx_missed,
+            rx_errors: port.stats.rx_errors,
+            tx_errors: port.stats.tx_errors,
+            tx_dropped: unsent.iter().find(|(port, _)| port == name).map_or(0, |(_, count)| *count),
+        });
+        let offload = &nic.offload;
+        Ok(Response::new(v1::StatusResponse {
+            node: self.node.to_string(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            alive,
+            heartbeat_age_ms: u64::try_from(shared.heartbeat_age().as_millis()).unwrap_or(u64::MAX),
+            epoch: shared.snapshot.load().as_ref().map_or(0, |snapshot| snapshot.epoch),
+            intent_error: lock(&self.intent_error).clone().unwrap_or_default(),
+            flows: report.as_ref().map_or(0, |report| report.connections.into()),
+            ports: ports.collect(),
+            offload: Some(v1::OffloadStatus {
+                enabled: offload.disabled.is_none(),
+                reason: offload.disabled.clone().unwrap_or_default(),
+                profile: offload.profile.clone(),
+                static_rules: offload.static_rules,
+                flow_rules: offload.flow_rules,
+                hardware_packets: offload.carried.packets,
+                hardware_bytes: offload.carried.bytes,
+                failures: offload.failures.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect(),
+            }),
+        }))
+    }
+}
+
+fn unavailable(error: NoAnswer) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Runs what takes time where it keeps nobody waiting.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Status::internal(error.to_string()))
+}

@@ -1,0 +1,156 @@
+//! The data plane: DPDK, ports, the datapath's loop and the NIC's thread, from start to end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dpu_app::datapath::Port as PortName;
+use model::snapshot::VfIndex;
+use rte_flow::{Api, Profile};
+use rte_flow_compiler::{EthdevPort, Nic, Ports};
+use thiserror::Error;
+use tracing::{info, warn};
+
+use crate::config::{Config, OffloadConfig};
+use crate::dpdk::{DpdkError, Eal, PacketPool, Port, PortSettings, Representation, Rules, devices};
+use crate::eal_arguments::{Machine, eal_arguments};
+use crate::nic_thread::{self, Offload};
+use crate::offload_link::OffloadLink;
+use crate::port_map::{PortMapError, port_map};
+use crate::question::Question;
+use crate::shared::Shared;
+use crate::worker::Worker;
+
+/// Bytes of a frame around its IP packet: Ethernet header and a VLAN tag.
+const FRAME_OVERHEAD: u16 = 14 + 4;
+/// The room for a frame that DPDK's drivers expect at least.
+const FRAME_ROOM: u16 = 2048;
+/// Buffers for packets on their way through, beside those that wait in queues.
+const PACKETS_IN_FLIGHT: u32 = 4096;
+
+/// Why the data plane does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// DPDK does not start, or a port does not.
+    #[error(transparent)]
+    Dpdk(#[from] DpdkError),
+    /// It cannot be said which port is which.
+    #[error(transparent)]
+    Ports(#[from] PortMapError),
+    /// A thread cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Runs the data plane on this thread, which becomes DPDK's main lcore, until the daemon stops. `started` is called when
+/// packets begin to flow.
+///
+/// # Errors
+/// Why it does not start.
+pub fn run(
+    config: &Config,
+    shared: &Shared,
+    questions: rtrb::Consumer<Question>,
+    started: impl FnOnce(),
+) -> Result<(), StartError> {
+    let arguments = eal_arguments(config, &Machine::read());
+    info!(arguments = arguments.join(" "), "DPDK starts");
+    let eal = Eal::init(&arguments)?;
+    let map = port_map(&devices(&eal)?, &config.ports.names)?;
+    let settings = PortSettings {
+        mtu: config.ports.mtu,
+        rx_descriptors: config.ports.rx_descriptors,
+        tx_descriptors: config.ports.tx_descriptors,
+    };
+    let pool = PacketPool::new(
+        &eal,
+        packets(settings, map.len()),
+        settings.mtu.saturating_add(FRAME_OVERHEAD).max(FRAME_ROOM),
+    )?;
+    let mut ports = BTreeMap::new();
+    // In the order of their numbers: a NIC's own port starts before its representors.
+    let mut order: Vec<_> = map.into_iter().collect();
+    order.sort_unstable_by_key(|(_, device)| device.id);
+    for (name, device) in order {
+        info!(port = %name, device = device.name, driver = device.driver, "port starts");
+        ports.insert(name, Port::start(device, settings, &pool)?);
+    }
+    let by_name: BTreeMap<PortName, &Port<'_>> = ports.iter().map(|(n, p)| (*n, p)).collect();
+
+    let (link, far_end) = OffloadLink::new();
+    let offload = rules_for(&config.offload, &by_name).map(|(rules, nic)| Offload {
+        rules,
+        nic,
+        settings: config.offload.manager,
+        wishes: far_end.wishes,
+        notices: far_end.notices,
+    });
+    let link = match &offload {
+        Ok(offload) => {
+            info!(profile = offload.nic.profile().name, "offload is on");
+            Some(link)
+        }
+        Err(reason) => {
+            warn!("offload is off: {reason}");
+            None
+        }
+    };
+    let queues =
+        by_name.iter().filter_map(|(name, port)| Some((*name, (port.device().id, port.queues()?))));
+    let worker = Worker::new(shared, &pool, queues.collect(), config.datapath, link, questions);
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("nic".into())
+            .spawn_scoped(scope, || nic_thread::run(shared, &by_name, offload))
+            .map_err(StartError::Thread)?;
+        started();
+        worker.run();
+        Ok(())
+    })
+}
+
+/// Buffers that are enough for full queues everywhere.
+fn packets(settings: PortSettings, ports: usize) -> u32 {
+    let queued = u32::from(settings.rx_descriptors) + u32::from(settings.tx_descriptors);
+    let ports = u32::try_from(ports).unwrap_or(dpdk_sys::RTE_MAX_ETHPORTS);
+    queued.saturating_mul(ports).saturating_add(PACKETS_IN_FLIGHT)
+}
+
+/// The NIC's rules and what they are made for, or why there is no offload.
+fn rules_for<'p>(
+    config: &OffloadConfig,
+    ports: &BTreeMap<PortName, &'p Port<'p>>,
+) -> Result<(Rules<'p>, Nic), String> {
+    if !config.enabled {
+        return Err("[offload] enabled = false".into());
+    }
+    let uplink = ports.get(&PortName::Uplink).ok_or("there is no uplink")?;
+    let domain = uplink.device().domain;
+    let vfs: BTreeMap<VfIndex, EthdevPort> = ports
+        .iter()
+        .filter(|(_, port)| {
+            domain.is_some()
+                && port.device().domain == domain
+                && matches!(port.device().representation, Representation::Vf(_))
+        })
+        .filter_map(|(name, port)| match name {
+            PortName::Vf(vf) => Some((*vf, EthdevPort(port.device().id))),
+            PortName::Uplink => None,
+        })
+        .collect();
+    if vfs.is_empty() {
+        let name = &uplink.device().name;
+        return Err(format!("{name} has no representors: it is no switch of VFs"));
+    }
+    let profile = Profile::named(&config.profile).map_err(|error| error.to_string())?;
+    let ports = Ports { uplink: EthdevPort(uplink.device().id), vfs };
+    let nic = Nic::new(Arc::new(profile), ports);
+    if nic.api() == Api::Template {
+        return Err(format!(
+            "profile {} takes rules only through templates; choose one with synchronous rules",
+            config.profile
+        ));
+    }
+    let rules = Rules::new(uplink)
+        .map_err(|error| format!("{} takes no transfer rules: {error}", uplink.device().name))?;
+    Ok((rules, nic))
+}

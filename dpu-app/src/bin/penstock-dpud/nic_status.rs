@@ -1,0 +1,58 @@
+//! What is known of the NIC: its ports, and what is offloaded to it.
+
+use std::collections::BTreeMap;
+
+use dpu_app::datapath::Port;
+use dpu_app::offload::RuleCounters;
+
+use crate::dpdk::PortStats;
+
+/// The NIC, a moment ago.
+#[derive(Debug, Clone, Default)]
+pub struct NicStatus {
+    /// Its ports.
+    pub ports: BTreeMap<Port, PortStatus>,
+    /// What is offloaded.
+    pub offload: OffloadStatus,
+}
+
+/// A port.
+#[derive(Debug, Clone)]
+pub struct PortStatus {
+    /// DPDK's name.
+    pub device: String,
+    /// Its driver's name.
+    pub driver: String,
+    /// Whether its link is up.
+    pub link_up: bool,
+    /// What it counted.
+    pub stats: PortStats,
+}
+
+/// What is offloaded.
+#[derive(Debug, Clone, Default)]
+pub struct OffloadStatus {
+    /// Why nothing is, if so.
+    pub disabled: Option<String>,
+    /// The profile that rules are made for.
+    pub profile: String,
+    /// Rules in the NIC or on their way that do not belong to a connection.
+    pub static_rules: u64,
+    /// Rules in the NIC or on their way that belong to connections.
+    pub flow_rules: u64,
+    /// What rules of connections carried.
+    pub carried: RuleCounters,
+    /// Refusals by their reason's name.
+    pub failures: BTreeMap<&'static str, u64>,
+    /// Wishes and notices that wait in the queues between datapath and offload.
+    pub queued: QueueDepths,
+}
+
+/// How much waits between datapath and offload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueDepths {
+    /// From the datapath.
+    pub wishes: u64,
+    /// To the datapath.
+    pub notices: u64,
+}

@@ -1,0 +1,301 @@
+//! The thread that deals with the NIC where that takes time: rules in and out, counters, the state of ports.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dpu_app::datapath::{Port as PortName, Time};
+use dpu_app::offload::{
+    Manager, News, Notice, OffloadSettings, Reply, Request, RuleCounters, Ticket, Wish,
+    tunnel_header,
+};
+use model::snapshot::Snapshot;
+use packet::Mac;
+use rte_flow::FlowError;
+use rte_flow_compiler::{Nic, NotOffloaded};
+use rtrb::{Consumer, Producer};
+use tracing::{debug, info};
+
+use crate::dpdk::{Port, RuleHandle, Rules};
+use crate::nic_status::{NicStatus, OffloadStatus, PortStatus, QueueDepths};
+use crate::shared::Shared;
+
+/// Wishes between datapath and offload that may wait.
+pub const WISHES: usize = 4096;
+/// Notices that may wait.
+pub const NOTICES: usize = 4096;
+/// Wishes that are seen to at a time, and requests to the NIC.
+const BATCH: usize = 256;
+/// How often ports are looked at.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long to rest when there is nothing to do.
+const REST: Duration = Duration::from_micros(500);
+
+/// What the datapath's loop tells this thread.
+#[derive(Debug)]
+pub enum ToNic {
+    /// What to do about a connection.
+    Wish(Wish),
+    /// Another set of neighbours on the underlay.
+    Neighbors(HashMap<IpAddr, Mac>),
+}
+
+/// Everything that offload takes.
+pub struct Offload<'p> {
+    /// The NIC's rules.
+    pub rules: Rules<'p>,
+    /// What they are made for.
+    pub nic: Nic,
+    /// How the manager deals with it.
+    pub settings: OffloadSettings,
+    /// From the datapath's loop.
+    pub wishes: Consumer<ToNic>,
+    /// To it.
+    pub notices: Producer<Notice>,
+}
+
+/// See the module. `disabled` says why there is no offload.
+pub fn run<'p>(
+    shared: &Shared,
+    ports: &BTreeMap<PortName, &'p Port<'p>>,
+    offload: Result<Offload<'p>, String>,
+) {
+    let (mut offloader, disabled) = match offload {
+        Ok(offload) => (Some(Offloader::new(offload)), None),
+        Err(reason) => (None, Some(reason)),
+    };
+    let mut next_status = Time::ZERO;
+    while !shared.is_stopping() {
+        let now = shared.clock.now();
+        let worked = offloader.as_mut().is_some_and(|offloader| offloader.round(now, shared));
+        if now >= next_status {
+            next_status = now + STATUS_INTERVAL;
+            let offload = match &offloader {
+                Some(offloader) => offloader.status(),
+                None => OffloadStatus { disabled: disabled.clone(), ..OffloadStatus::default() },
+            };
+            shared.nic.store(Arc::new(NicStatus { ports: status_of(ports), offload }));
+        }
+        if !worked {
+            std::thread::sleep(REST);
+        }
+    }
+}
+
+fn status_of(ports: &BTreeMap<PortName, &Port<'_>>) -> BTreeMap<PortName, PortStatus> {
+    let status = |port: &Port<'_>| PortStatus {
+        device: port.device().name.clone(),
+        driver: port.device().driver.clone(),
+        link_up: port.link_is_up(),
+        stats: port.stats(),
+    };
+    ports.iter().map(|(name, port)| (*name, status(port))).collect()
+}
+
+struct Offloader<'p> {
+    rules: Rules<'p>,
+    profile: String,
+    settings: OffloadSettings,
+    wishes: Consumer<ToNic>,
+    notices: Producer<Notice>,
+    stage: Stage,
+    neighbors: HashMap<IpAddr, Mac>,
+    batch: Vec<Wish>,
+    carried: RuleCounters,
+    failures: BTreeMap<&'static str, u64>,
+}
+
+/// Whether there is something to offload by.
+enum Stage {
+    /// No intent yet.
+    Waiting(Option<Nic>),
+    Running {
+        manager: Box<Manager<RuleHandle>>,
+        snapshot: Arc<Snapshot>,
+    },
+}
+
+impl<'p> Offloader<'p> {
+    fn new(offload: Offload<'p>) -> Self {
+        let Offload { rules, nic, settings, wishes, notices } = offload;
+        Self {
+            rules,
+            profile: nic.profile().name.clone(),
+            settings,
+            wishes,
+            notices,
+            stage: Stage::Waiting(Some(nic)),
+            neighbors: HashMap::new(),
+            batch: Vec::with_capacity(BATCH),
+            carried: RuleCounters::default(),
+            failures: BTreeMap::new(),
+        }
+    }
+
+    /// Does what there is to do now; whether there was anything.
+    fn round(&mut self, now: Time, shared: &Shared) -> bool {
+        let mut neighbors_changed = false;
+        while self.batch.len() < BATCH {
+            match self.wishes.pop() {
+                Ok(ToNic::Wish(wish)) => self.batch.push(wish),
+                Ok(ToNic::Neighbors(neighbors)) => {
+                    self.neighbors = neighbors;
+                    neighbors_changed = true;
+                }
+                Err(_) => break,
+            }
+        }
+        // Read after the wishes were taken, so that it is at least as new as what they were made by.
+        let Some(snapshot) = shared.snapshot.load_full() else {
+            return false;
+        };
+        self.follow(snapshot, neighbors_changed);
+        let Stage::Running { manager, .. } = &mut self.stage else {
+            return false;
+        };
+        let mut worked = !self.batch.is_empty();
+        for wish in self.batch.drain(..) {
+            if let Wish::Withdraw(connection, direction) = wish {
+                shared.refusals.forget(connection, direction);
+            }
+            wish.tell(manager);
+        }
+        manager.advance(now);
+        for _ in 0..BATCH {
+            let Some((ticket, request)) = manager.next_request() else { break };
+            worked = true;
+            carry_out(&mut self.rules, manager, now, ticket, request, &mut self.failures);
+        }
+        worked | self.pass_on(shared)
+    }
+
+    /// Follows the snapshot and the neighbours.
+    fn follow(&mut self, snapshot: Arc<Snapshot>, neighbors_changed: bool) {
+        let is_new = match &mut self.stage {
+            Stage::Waiting(nic) => {
+                let Some(nic) = nic.take() else { return };
+                let manager = Box::new(Manager::new(nic, self.settings, snapshot.clone()));
+                self.stage = Stage::Running { manager, snapshot: snapshot.clone() };
+                true
+            }
+            Stage::Running { snapshot: current, .. } => current.epoch != snapshot.epoch,
+        };
+        if !is_new && !neighbors_changed {
+            return;
+        }
+        if let Stage::Running { manager, snapshot: current } = &mut self.stage {
+            let header = |tunnel| tunnel_header(&snapshot, &self.neighbors, tunnel);
+            manager.set_snapshot(snapshot.clone(), header);
+            *current = snapshot;
+        }
+    }
+
+    /// Passes notices on to the datapath as long as there is room; the rest waits with the manager.
+    fn pass_on(&mut self, shared: &Shared) -> bool {
+        let Stage::Running { manager, .. } = &mut self.stage else {
+            return false;
+        };
+        let mut worked = false;
+        while self.notices.slots() > 0 {
+            let Some(mut notice) = manager.next_notice() else { break };
+            worked = true;
+            let (connection, direction) = (notice.connection, notice.direction);
+            match &mut notice.news {
+                News::InHardware => shared.refusals.forget(connection, direction),
+                News::Carried(carried) => {
+                    self.carried.packets = self.carried.packets.wrapping_add(carried.packets);
+                    self.carried.bytes = self.carried.bytes.wrapping_add(carried.bytes);
+                }
+                News::InSoftware(reason) => {
+                    shared.refusals.note(connection, direction, reason);
+                    debug!(?connection, ?direction, %reason, "not in hardware");
+                    strip(reason);
+                }
+            }
+            // There is room, as nobody else fills the ring.
+            let _ = self.notices.push(notice);
+        }
+        worked
+    }
+
+    fn status(&self) -> OffloadStatus {
+        let (static_rules, flow_rules) = match &self.stage {
+            Stage::Waiting(_) => (0, 0),
+            Stage::Running { manager, .. } => manager.rules(),
+        };
+        OffloadStatus {
+            disabled: None,
+            profile: self.profile.clone(),
+            static_rules: static_rules as u64,
+            flow_rules: flow_rules as u64,
+            carried: self.carried,
+            failures: self.failures.clone(),
+            queued: QueueDepths {
+                wishes: self.wishes.slots() as u64,
+                notices: NOTICES.saturating_sub(self.notices.slots()) as u64,
+            },
+        }
+    }
+}
+
+/// Takes the texts out of a reason: the datapath has no use for them, and must not free memory.
+fn strip(reason: &mut NotOffloaded) {
+    match reason {
+        NotOffloaded::Refused(error) => error.message = "".into(),
+        NotOffloaded::StaticPart(text) => *text = None,
+        _ => {}
+    }
+}
+
+/// Has the NIC do what the manager asks, and tells it how that went.
+fn carry_out(
+    rules: &mut Rules<'_>,
+    manager: &mut Manager<RuleHandle>,
+    now: Time,
+    ticket: Ticket,
+    request: Request<RuleHandle>,
+    failures: &mut BTreeMap<&'static str, u64>,
+) {
+    let mut failed = |operation: &'static str, error: &FlowError| {
+        let count = failures.entry(failure_name(error)).or_default();
+        *count = count.wrapping_add(1);
+        // The first one of a kind is news to the operator; thousands are not.
+        if *count == 1 {
+            info!(operation, errno = error.errno, kind = ?error.kind, "the NIC refused: {error}");
+        }
+    };
+    let reply = match request {
+        Request::Insert(rule) => {
+            let result = rules.insert(&rule);
+            if let Err(error) = &result {
+                failed("insert", error);
+            }
+            Reply::Inserted(result)
+        }
+        Request::Remove(handle) => {
+            // A rule without a counter is none the worse.
+            let last = rules.count(handle).ok();
+            let result = rules.remove(handle);
+            if let Err(error) = &result {
+                failed("remove", error);
+            }
+            Reply::Removed(result.map(|()| last))
+        }
+        Request::Count(handle) => Reply::Counted(rules.count(handle)),
+    };
+    manager.complete(now, ticket, reply);
+}
+
+/// What a refusal is called in metrics.
+fn failure_name(error: &FlowError) -> &'static str {
+    match error.errno {
+        rte_flow::ENOSPC | rte_flow::ENOMEM => "no_space",
+        rte_flow::ENOTSUP => "not_supported",
+        rte_flow::EINVAL => "invalid",
+        rte_flow::EEXIST => "exists",
+        rte_flow::EBUSY => "busy",
+        rte_flow::EAGAIN => "again",
+        _ => "other",
+    }
+}

@@ -1,0 +1,126 @@
+//! Objects of intent as the control API shows them: as they are written, with what the daemon knows of them.
+
+use dpu_app::api::v1;
+use dpu_app::datapath::Port;
+use dpu_app::datapath::counters::PacketCounters;
+use model::decision::DropReason;
+use model::intent::{Intent, Object, Spec};
+use model::snapshot::Snapshot;
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+use crate::nic_status::NicStatus;
+use crate::question::Report;
+
+/// No such kind.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "there is no kind `{0}`; kinds are node, vpc, subnet, interface, securitygroup, routetable"
+)]
+pub struct UnknownKind(String);
+
+/// Everything that is shown.
+pub struct ObjectView<'a> {
+    /// The intent in force.
+    pub intent: &'a Intent,
+    /// The name of this node.
+    pub node: &'a str,
+    /// What the datapath works by.
+    pub snapshot: Option<&'a Snapshot>,
+    /// What the datapath counted.
+    pub report: &'a Report,
+    /// The NIC.
+    pub nic: &'a NicStatus,
+}
+
+impl ObjectView<'_> {
+    /// All objects of a kind.
+    ///
+    /// # Errors
+    /// When there is no such kind.
+    pub fn get(&self, kind: &str) -> Result<v1::GetResponse, UnknownKind> {
+        let asked: String =
+            kind.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_lowercase();
+        let intent = self.intent;
+        match asked.strip_suffix('s').unwrap_or(&asked) {
+            "node" => Ok(list(intent.nodes(), |node| self.node_status(node.name().as_str()))),
+            "vpc" => Ok(list(intent.vpcs(), |_| None)),
+            "subnet" => Ok(list(intent.subnets(), |_| None)),
+            "interface" => {
+                Ok(list(intent.interfaces(), |i| self.interface_status(i.name().as_str())))
+            }
+            "securitygroup" => Ok(list(intent.security_groups(), |_| None)),
+            "routetable" => Ok(list(intent.route_tables(), |_| None)),
+            _ => Err(UnknownKind(kind.to_owned())),
+        }
+    }
+
+    fn node_status(&self, name: &str) -> Option<Value> {
+        (name == self.node).then(|| {
+            let wire = self.report.sent_to_wire;
+            json!({
+                "uplink": self.port_status(Port::Uplink),
+                "flows": self.report.connections,
+                "fromWireForNobody": packets(&self.report.wire),
+                "toWire": {"packets": wire.packets, "bytes": wire.bytes},
+            })
+        })
+    }
+
+    fn interface_status(&self, name: &str) -> Option<Value> {
+        let interface = self.snapshot?.interfaces.values().find(|i| i.name == name)?;
+        let mut status = json!({"port": self.port_status(Port::Vf(interface.vf))});
+        let counters = self.report.interfaces.iter().find(|(id, _)| *id == interface.id);
+        if let (Some((_, counters)), Some(status)) = (counters, status.as_object_mut()) {
+            let delivered = counters.delivered;
+            status.insert("fromVm".into(), packets(&counters.from_vm));
+            status.insert("fromNetwork".into(), packets(&counters.from_network));
+            status.insert(
+                "delivered".into(),
+                json!({"packets": delivered.packets, "bytes": delivered.bytes}),
+            );
+        }
+        Some(status)
+    }
+
+    fn port_status(&self, port: Port) -> Value {
+        match self.nic.ports.get(&port) {
+            Some(status) => json!({
+                "name": port.to_string(),
+                "device": status.device,
+                "link": if status.link_up { "up" } else { "down" },
+            }),
+            None => json!({"name": port.to_string(), "link": "absent"}),
+        }
+    }
+}
+
+fn packets(counters: &PacketCounters) -> Value {
+    let drops: Map<String, Value> = DropReason::ALL
+        .iter()
+        .map(|reason| (reason.name().to_owned(), counters.dropped(*reason)))
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| (name, count.into()))
+        .collect();
+    json!({
+        "packets": counters.received.packets,
+        "bytes": counters.received.bytes,
+        "forwarded": counters.forwarded,
+        "dropped": counters.all_dropped(),
+        "drops": drops,
+    })
+}
+
+fn list<S: Spec>(
+    objects: &[Object<S>],
+    status: impl Fn(&Object<S>) -> Option<Value>,
+) -> v1::GetResponse {
+    let show = |object: &Object<S>| {
+        let mut value = serde_json::to_value(object).unwrap_or_default();
+        if let (Some(map), Some(status)) = (value.as_object_mut(), status(object)) {
+            map.insert("status".into(), status);
+        }
+        value.to_string()
+    };
+    v1::GetResponse { kind: S::KIND.into(), objects: objects.iter().map(show).collect() }
+}

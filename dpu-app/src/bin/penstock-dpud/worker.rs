@@ -1,0 +1,364 @@
+//! The datapath's loop: one lcore that runs to completion, with all ports and all connections.
+//!
+//! A round: read the clock and the snapshot once, see to what time has ended, then for each port receive a burst, process
+//! each packet, and send what came of it. Between bursts it answers questions about its connections, in portions. It
+//! never waits: not for a lock, not for another thread.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use dpu_app::datapath::conntrack::{Offload, WhySoftware};
+use dpu_app::datapath::effects::{Effect, Effects};
+use dpu_app::datapath::responder::advertise;
+use dpu_app::datapath::settings::Settings;
+use dpu_app::datapath::{Outcome, Port, Progress, Shard, Time};
+use model::snapshot::{Snapshot, VfIndex};
+use packet::Frame;
+use rtrb::Consumer;
+
+use crate::dpdk::{Burst, Packet, PacketPool, Queues};
+use crate::offload_link::OffloadLink;
+use crate::question::{FlowPage, Question, Report, Tally};
+use crate::shared::Shared;
+
+/// Connections whose time is over that are removed in one round.
+const EXPIRIES: usize = 256;
+/// Places of the connection table that are visited in one round after a change of intent.
+const SWEEP: u32 = 1024;
+/// Places of the connection table that are visited in one round to list flows.
+const LISTING: u32 = 1024;
+/// Room for effects of one round before the first allocation.
+const EFFECTS: usize = 4096;
+/// How often neighbours are looked after.
+const NEIGHBOR_INTERVAL: Duration = Duration::from_secs(1);
+/// How often VMs are told of their gateway unasked. Three of them fit into the lifetime that they announce.
+const ADVERTISEMENT_INTERVAL: Duration = Duration::from_secs(200);
+
+/// A port as the loop sees it.
+struct WorkerPort<'p> {
+    queues: Queues<'p>,
+    /// What is to be sent at the end of the round, or when it is full.
+    outgoing: Burst<'p>,
+    unsent: u64,
+}
+
+/// See the module.
+pub struct Worker<'p> {
+    shared: &'p Shared,
+    pool: &'p PacketPool<'p>,
+    ports: Vec<WorkerPort<'p>>,
+    /// By DPDK's port number: which port packets came in on.
+    names: Vec<Option<Port>>,
+    uplink: Option<usize>,
+    /// By VF: the place in `ports`.
+    vfs: Vec<Option<usize>>,
+    shard: Shard,
+    effects: Effects,
+    offload: Option<OffloadLink>,
+    questions: Consumer<Question>,
+    listing: Option<Box<FlowPage>>,
+    tally: Tally,
+    next_neighbors: Time,
+    next_advertisement: Time,
+    advertised_epoch: u64,
+    idle: Idle,
+}
+
+impl<'p> Worker<'p> {
+    /// A loop over `ports`, by name with DPDK's number.
+    pub fn new(
+        shared: &'p Shared,
+        pool: &'p PacketPool<'p>,
+        ports: BTreeMap<Port, (u16, Queues<'p>)>,
+        settings: Settings,
+        offload: Option<OffloadLink>,
+        questions: Consumer<Question>,
+    ) -> Self {
+        let (mut names, mut uplink, mut vfs) = (Vec::new(), None, Vec::new());
+        let mut workers = Vec::new();
+        for (port, (id, queues)) in ports {
+            put(&mut names, id.into(), port);
+            match port {
+                Port::Uplink => uplink = Some(workers.len()),
+                Port::Vf(VfIndex(vf)) => put(&mut vfs, vf.into(), workers.len()),
+            }
+            workers.push(WorkerPort { queues, outgoing: Burst::new(), unsent: 0 });
+        }
+        let now = shared.clock.now();
+        Self {
+            shared,
+            pool,
+            ports: workers,
+            names,
+            uplink,
+            vfs,
+            shard: Shard::new(settings, seed(), now),
+            effects: Effects::with_capacity(EFFECTS),
+            offload,
+            questions,
+            listing: None,
+            tally: Tally::default(),
+            next_neighbors: now,
+            next_advertisement: now,
+            advertised_epoch: 0,
+            idle: Idle::default(),
+        }
+    }
+
+    /// Runs until the daemon stops; what was to be sent is sent then.
+    pub fn run(mut self) {
+        while !self.shared.is_stopping() {
+            let now = self.shared.clock.now();
+            self.shared.beat(now);
+            let worked = self.round(now);
+            self.idle.after(worked);
+        }
+        self.send();
+    }
+
+    /// One round; whether there was anything to do.
+    fn round(&mut self, now: Time) -> bool {
+        let snapshot = self.shared.snapshot.load();
+        let mut worked =
+            self.offload.as_mut().is_some_and(|link| link.take_notice(now, &mut self.shard));
+        if let Some(snapshot) = snapshot.as_deref() {
+            worked |= self.shard.advance(now, EXPIRIES, &mut self.effects) == Progress::More;
+            worked |= self.shard.sweep(now, snapshot, SWEEP, &mut self.effects) == Progress::More;
+            self.look_after_links(now, snapshot);
+        }
+        for place in 0..self.ports.len() {
+            worked |= self.receive(now, snapshot.as_deref(), place);
+        }
+        self.see_to_effects();
+        self.send();
+        worked | self.answer(snapshot.as_deref())
+    }
+
+    /// Receives a burst from a port and processes it; whether there was one.
+    fn receive(&mut self, now: Time, snapshot: Option<&Snapshot>, place: usize) -> bool {
+        let mut burst = Burst::new();
+        let Some(port) = self.ports.get_mut(place) else {
+            return false;
+        };
+        port.queues.receive(&mut burst);
+        let worked = !burst.is_empty();
+        for packet in burst {
+            match snapshot {
+                Some(snapshot) => self.process(now, snapshot, packet),
+                None => self.tally.without_intent = self.tally.without_intent.wrapping_add(1),
+            }
+        }
+        worked
+    }
+
+    fn process(&mut self, now: Time, snapshot: &Snapshot, packet: Packet<'p>) {
+        // With a shared receive queue, a port's packets come from other ports' queues as well.
+        let from = self.names.get(usize::from(packet.port())).copied().flatten();
+        let Some((from, mut packet)) = from.zip(self.single(packet)) else {
+            self.tally.unusable = self.tally.unusable.wrapping_add(1);
+            return;
+        };
+        let Some(mut frame) = packet.frame() else {
+            return;
+        };
+        let outcome = self.shard.process(now, snapshot, from, &mut frame, &mut self.effects);
+        let (start, end) = (frame.start(), frame.end());
+        match outcome {
+            Outcome::Forward { port }
+            | Outcome::Reply { port }
+            | Outcome::DropAndReply { port, .. } => {
+                packet.place(start, end);
+                self.queue(port, packet);
+            }
+            Outcome::Consumed | Outcome::Drop(_) => {}
+        }
+    }
+
+    /// The packet in one piece, if that is possible.
+    fn single(&self, mut packet: Packet<'p>) -> Option<Packet<'p>> {
+        if packet.frame().is_some() { Some(packet) } else { packet.copied(self.pool) }
+    }
+
+    /// Puts a packet among those that a port sends next.
+    fn queue(&mut self, port: Port, packet: Packet<'p>) {
+        let place = match port {
+            Port::Uplink => self.uplink,
+            Port::Vf(VfIndex(vf)) => self.vfs.get(usize::from(vf)).copied().flatten(),
+        };
+        let Some(port) = place.and_then(|place| self.ports.get_mut(place)) else {
+            self.tally.no_port = self.tally.no_port.wrapping_add(1);
+            return;
+        };
+        if port.outgoing.is_full() {
+            port.send();
+        }
+        port.outgoing.push(packet);
+    }
+
+    fn send(&mut self) {
+        for port in &mut self.ports {
+            if !port.outgoing.is_empty() {
+                port.send();
+            }
+        }
+    }
+
+    /// Sends a frame of our own, unless there is no buffer left: it will be sent again in any case.
+    fn send_own(&mut self, port: Port, frame: &[u8]) {
+        if let Some(packet) = self.pool.packet(frame) {
+            self.queue(port, packet);
+        }
+    }
+
+    /// Looks after neighbours on the underlay, and tells VMs of their gateways, when it is time.
+    fn look_after_links(&mut self, now: Time, snapshot: &Snapshot) {
+        if now >= self.next_neighbors {
+            self.next_neighbors = now + NEIGHBOR_INTERVAL;
+            self.shard.maintain_neighbors(now, snapshot, &mut self.effects);
+        }
+        if now >= self.next_advertisement || snapshot.epoch != self.advertised_epoch {
+            self.next_advertisement = now + ADVERTISEMENT_INTERVAL;
+            self.advertised_epoch = snapshot.epoch;
+            for interface in snapshot.interfaces.values().filter(|interface| interface.enabled) {
+                let mut bytes = [0; 512];
+                let Some(mut frame) = Frame::new(&mut bytes, 0, 0) else { continue };
+                if advertise(snapshot, interface, &mut frame) {
+                    self.send_own(Port::Vf(interface.vf), frame.bytes());
+                }
+            }
+        }
+    }
+
+    fn see_to_effects(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain() {
+            match effect {
+                Effect::FlowCreated { .. } => {
+                    self.tally.created = self.tally.created.wrapping_add(1);
+                }
+                Effect::FlowRemoved { reason, .. } => self.tally.removed(reason),
+                _ => {}
+            }
+            match &mut self.offload {
+                Some(link) => link.wish(&effect, &mut self.shard),
+                None => {
+                    if let Effect::EligibleForOffload { connection, direction } = effect {
+                        let disabled = Offload::Software(WhySoftware::Disabled);
+                        self.shard.set_offload(connection, direction, disabled);
+                    }
+                }
+            }
+        }
+        if let Some(link) = &mut self.offload {
+            link.flush(self.shard.underlay());
+        }
+        for solicitation in effects.drain_solicitations() {
+            self.send_own(Port::Uplink, solicitation.frame());
+        }
+        self.effects = effects;
+    }
+
+    /// Answers questions, a portion in each round; whether there is more to answer.
+    fn answer(&mut self, snapshot: Option<&Snapshot>) -> bool {
+        if let Some(mut page) = self.listing.take() {
+            if page.fill(&self.shard, LISTING) {
+                page.reply();
+            } else {
+                self.listing = Some(page);
+            }
+            return true;
+        }
+        match self.questions.pop() {
+            Ok(Question::Report(mut report)) => {
+                self.report(snapshot, &mut report);
+                report.reply();
+                true
+            }
+            Ok(Question::Flows(page)) => {
+                self.listing = Some(page);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn report(&self, snapshot: Option<&Snapshot>, report: &mut Report) {
+        let counters = self.shard.counters();
+        report.tally = self.tally;
+        report.connections = self.shard.connection_count();
+        report.wire = counters.wire().clone();
+        report.unassigned = counters.unassigned().clone();
+        report.sent_to_wire = counters.sent_to_wire();
+        for (name, place) in self.ports_by_name() {
+            if let Some(port) = self.ports.get(place) {
+                report.unsent.push((name, port.unsent));
+            }
+        }
+        let interfaces = snapshot.into_iter().flat_map(|snapshot| snapshot.interfaces.keys());
+        for id in interfaces {
+            if let Some(counters) = counters.interface(*id) {
+                report.interfaces.push((*id, counters.clone()));
+            }
+        }
+    }
+
+    fn ports_by_name(&self) -> impl Iterator<Item = (Port, usize)> {
+        let uplink = self.uplink.map(|place| (Port::Uplink, place));
+        let vfs = (0..).zip(&self.vfs);
+        uplink
+            .into_iter()
+            .chain(vfs.filter_map(|(vf, place)| Some((Port::Vf(VfIndex(vf)), (*place)?))))
+    }
+}
+
+impl WorkerPort<'_> {
+    fn send(&mut self) {
+        let unsent = self.queues.send(&mut self.outgoing);
+        self.unsent = self.unsent.wrapping_add(unsent as u64);
+    }
+}
+
+/// A number that strangers cannot guess.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Puts something at a place of a list with holes.
+fn put<T: Clone>(list: &mut Vec<Option<T>>, place: usize, value: T) {
+    if list.len() <= place {
+        list.resize(place + 1, None);
+    }
+    if let Some(slot) = list.get_mut(place) {
+        *slot = Some(value);
+    }
+}
+
+/// Gives the CPU to others when there is nothing to do, longer the longer that lasts.
+#[derive(Debug, Default)]
+struct Idle {
+    rounds: u32,
+}
+
+impl Idle {
+    /// Rounds without work before the first rest: under load, packets come sooner.
+    const PATIENCE: u32 = 64;
+    /// Rounds without work before the longest rest.
+    const DEEP: u32 = 512;
+    const SHORT: Duration = Duration::from_micros(30);
+    /// Short enough for a receive queue of a thousand to take in five million packets a second meanwhile.
+    const LONG: Duration = Duration::from_micros(200);
+
+    fn after(&mut self, worked: bool) {
+        if worked {
+            self.rounds = 0;
+            return;
+        }
+        self.rounds = self.rounds.saturating_add(1);
+        match self.rounds {
+            0..Self::PATIENCE => std::hint::spin_loop(),
+            Self::PATIENCE..Self::DEEP => std::thread::sleep(Self::SHORT),
+            _ => std::thread::sleep(Self::LONG),
+        }
+    }
+}
