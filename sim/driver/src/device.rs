@@ -337,14 +337,15 @@ impl Device {
                 }
                 Exit::Queue(port, queue, metadata) => (port, queue, metadata),
                 Exit::Default(index, metadata) => {
-                    if let Some(port) = self.port(index)
-                        && !port.software.wants(slot.bytes())
-                    {
+                    let Some(port) = self.port(index) else { continue };
+                    if !port.software.wants(slot.bytes()) {
                         port.counters.filtered.add(1);
                         continue;
                     }
-                    // All of them: without RSS there is nothing to spread by.
-                    (index, QueueIndex(0), metadata)
+                    let rss = port.software.rss();
+                    let hash = rss.and_then(|rss| rss.hash(slot.bytes()));
+                    let queue = rss.map_or(QueueIndex(0), |rss| rss.queue(hash));
+                    (index, queue, Metadata { rss: hash, ..metadata })
                 }
             };
             match &mut to {
@@ -378,7 +379,7 @@ impl Device {
                     (None, true) => Mark::Flag,
                     (None, false) => Mark::None,
                 };
-                let metadata = Metadata { mark, meta };
+                let metadata = Metadata { mark, meta, rss: None };
                 self.named(id).map(|index| match queue {
                     RxQueue::Default => Exit::Default(index, metadata),
                     RxQueue::Rule(queue) => Exit::Queue(index, QueueIndex(queue), metadata),

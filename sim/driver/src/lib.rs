@@ -27,6 +27,7 @@ mod mbuf;
 mod port;
 mod queue;
 mod registration;
+mod rss;
 mod software;
 mod wire;
 

@@ -3,9 +3,9 @@
 use std::ptr::{NonNull, copy_nonoverlapping, null_mut};
 
 use dpdk_sys::{
-    RTE_MBUF_F_RX_FDIR, RTE_MBUF_F_RX_FDIR_ID, rte_flow_dynf_metadata_avail,
-    rte_flow_dynf_metadata_mask, rte_flow_dynf_metadata_set, rte_mbuf, rte_mempool,
-    rte_pktmbuf_alloc, rte_pktmbuf_free, rte_pktmbuf_free_bulk,
+    RTE_MBUF_F_RX_FDIR, RTE_MBUF_F_RX_FDIR_ID, RTE_MBUF_F_RX_RSS_HASH,
+    rte_flow_dynf_metadata_avail, rte_flow_dynf_metadata_mask, rte_flow_dynf_metadata_set,
+    rte_mbuf, rte_mempool, rte_pktmbuf_alloc, rte_pktmbuf_free, rte_pktmbuf_free_bulk,
 };
 
 /// How a rule marked a frame.
@@ -25,6 +25,8 @@ pub enum Mark {
 pub struct Metadata {
     /// The mark.
     pub mark: Mark,
+    /// The hash by which the frame was spread, for `hash.rss`.
+    pub rss: Option<u32>,
     /// The metadata (action `SET_META`), for the dynamic field `rte_flow_dynfield_metadata`.
     pub meta: Option<u32>,
 }
@@ -102,6 +104,10 @@ impl Pool {
         m.pkt_len = frame.len() as u32;
         m.nb_segs = segments;
         m.port = port_id;
+        if let Some(hash) = metadata.rss {
+            m.ol_flags |= RTE_MBUF_F_RX_RSS_HASH;
+            m.__bindgen_anon_2.hash.rss = hash;
+        }
         match metadata.mark {
             Mark::None => {}
             Mark::Flag => m.ol_flags |= RTE_MBUF_F_RX_FDIR,

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dpdk_sys::{
     RTE_ETH_LINK_AUTONEG, RTE_ETH_LINK_DOWN, RTE_ETH_LINK_FULL_DUPLEX, RTE_ETH_LINK_SPEED_200G,
-    RTE_ETH_LINK_UP, RTE_ETH_REPRESENTOR_VF, RTE_ETH_RX_METADATA_USER_FLAG,
-    RTE_ETH_RX_METADATA_USER_MARK, RTE_ETH_RX_OFFLOAD_SCATTER, RTE_ETH_SPEED_NUM_200G,
-    RTE_ETH_TX_OFFLOAD_MULTI_SEGS, eth_dev_ops, rte_eth_dev, rte_eth_dev_info, rte_eth_link,
-    rte_eth_representor_info, rte_eth_representor_range, rte_eth_rxconf, rte_eth_stats,
-    rte_eth_txconf, rte_eth_xstat, rte_eth_xstat_name, rte_ether_addr, rte_flow_ops, rte_mempool,
+    RTE_ETH_LINK_UP, RTE_ETH_MQ_RX_RSS_FLAG, RTE_ETH_REPRESENTOR_VF, RTE_ETH_RX_METADATA_USER_FLAG,
+    RTE_ETH_RX_METADATA_USER_MARK, RTE_ETH_RX_OFFLOAD_RSS_HASH, RTE_ETH_RX_OFFLOAD_SCATTER,
+    RTE_ETH_SPEED_NUM_200G, RTE_ETH_TX_OFFLOAD_MULTI_SEGS, eth_dev_ops, rte_eth_dev,
+    rte_eth_dev_info, rte_eth_link, rte_eth_representor_info, rte_eth_representor_range,
+    rte_eth_rss_conf, rte_eth_rxconf, rte_eth_stats, rte_eth_txconf, rte_eth_xstat,
+    rte_eth_xstat_name, rte_ether_addr, rte_flow_ops, rte_mempool,
 };
 use packet::Mac;
 use rte_flow::FlowError;
@@ -26,6 +27,7 @@ use crate::log;
 use crate::mbuf::Pool;
 use crate::queue::{ReceiveQueue, TransmitQueue};
 use crate::registration::Card;
+use crate::rss::{self, Rss};
 use crate::software::{MAX_QUEUES, QueueIndex};
 
 /// Smallest mbuf data room, in bytes, headroom not counted.
@@ -98,12 +100,72 @@ pub static OPERATIONS: eth_dev_ops = eth_dev_ops {
     representor_info_get: Some(representor_info_get),
     rx_metadata_negotiate: Some(rx_metadata_negotiate),
     flow_ops_get: Some(flow_ops_get),
+    rss_hash_update: Some(rss_hash_update),
+    rss_hash_conf_get: Some(rss_hash_conf_get),
     // SAFETY: the table consists of optional function pointers, for which all zero means none.
     ..unsafe { zeroed() }
 };
 
-unsafe extern "C" fn configure(_dev: *mut rte_eth_dev) -> c_int {
-    // ethdev checked queues and offloads against `infos_get`; there is nothing else to prepare.
+unsafe extern "C" fn configure(dev: *mut rte_eth_dev) -> c_int {
+    // SAFETY: DPDK passes ethdevs of ours, with a configuration that it checked against `infos_get`.
+    unsafe {
+        let Some(port) = switch_port(dev) else { return -libc::ENODEV };
+        let data = &*(*dev).data;
+        let conf = &data.dev_conf;
+        port.software.set_rss(None);
+        if conf.rxmode.mq_mode & RTE_ETH_MQ_RX_RSS_FLAG != 0 {
+            return set_rss(port, &conf.rx_adv_conf.rss_conf, data.nb_rx_queues);
+        }
+    }
+    0
+}
+
+/// Takes over how frames are spread, over so many queues.
+///
+/// # Safety
+/// Where `conf` has a key, it is as long as it says.
+unsafe fn set_rss(port: &SwitchPort, conf: &rte_eth_rss_conf, queues: u16) -> c_int {
+    let mut rss = port.software.rss().unwrap_or(Rss { key: rss::DEFAULT_KEY, types: 0, queues });
+    rss.types = conf.rss_hf;
+    if !conf.rss_key.is_null() {
+        if usize::from(conf.rss_key_len) != rss::KEY_LENGTH {
+            log::error(&format_args!(
+                "an RSS key has {} bytes, not {}",
+                rss::KEY_LENGTH,
+                conf.rss_key_len
+            ));
+            return -libc::EINVAL;
+        }
+        // SAFETY: the key has this length, by the caller's promise.
+        rss.key = unsafe { *conf.rss_key.cast() };
+    }
+    port.software.set_rss(Some(rss));
+    0
+}
+
+unsafe extern "C" fn rss_hash_update(dev: *mut rte_eth_dev, conf: *mut rte_eth_rss_conf) -> c_int {
+    // SAFETY: DPDK passes ethdevs of ours and a configuration whose types it checked.
+    unsafe {
+        let Some(port) = switch_port(dev) else { return -libc::ENODEV };
+        set_rss(port, &*conf, (*(*dev).data).nb_rx_queues)
+    }
+}
+
+unsafe extern "C" fn rss_hash_conf_get(
+    dev: *mut rte_eth_dev,
+    conf: *mut rte_eth_rss_conf,
+) -> c_int {
+    // SAFETY: DPDK passes ethdevs of ours and a structure to fill, whose key has room for as many bytes as it says.
+    unsafe {
+        let (Some(port), conf) = (switch_port(dev), &mut *conf) else { return -libc::ENODEV };
+        let Rss { key, types, .. } =
+            port.software.rss().unwrap_or(Rss { key: rss::DEFAULT_KEY, types: 0, queues: 1 });
+        conf.rss_hf = types;
+        if !conf.rss_key.is_null() && usize::from(conf.rss_key_len) >= key.len() {
+            conf.rss_key.cast::<[u8; rss::KEY_LENGTH]>().write(key);
+        }
+        conf.rss_key_len = rss::KEY_LENGTH as u8;
+    }
     0
 }
 
@@ -169,8 +231,10 @@ unsafe extern "C" fn infos_get(dev: *mut rte_eth_dev, info: *mut rte_eth_dev_inf
     info.max_tx_queues = MAX_QUEUES;
     info.max_mac_addrs = 1;
     info.max_vfs = private.device().vfs();
-    info.rx_offload_capa = RTE_ETH_RX_OFFLOAD_SCATTER;
+    info.rx_offload_capa = RTE_ETH_RX_OFFLOAD_SCATTER | RTE_ETH_RX_OFFLOAD_RSS_HASH;
     info.rx_queue_offload_capa = RTE_ETH_RX_OFFLOAD_SCATTER;
+    info.hash_key_size = rss::KEY_LENGTH as u8;
+    info.flow_type_rss_offloads = rss::SUPPORTED;
     info.tx_offload_capa = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
     info.tx_queue_offload_capa = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
     info.speed_capa = RTE_ETH_LINK_SPEED_200G;

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use packet::Mac;
 
 use crate::lock;
 use crate::mbuf::Metadata;
+use crate::rss::Rss;
 
 /// Most receive queues of a port, and most transmit queues.
 pub const MAX_QUEUES: u16 = 16;
@@ -39,6 +40,8 @@ pub struct SoftwareSide {
     /// Whether it takes only what rules send to its queues (`rte_flow_isolate`).
     pub isolated: AtomicBool,
     mac: AtomicU64,
+    /// `None`: everything goes to queue 0.
+    rss: RwLock<Option<Rss>>,
     rings: Vec<Mutex<ReceiveRing>>,
 }
 
@@ -51,6 +54,7 @@ impl SoftwareSide {
             allmulticast: AtomicBool::new(false),
             isolated: AtomicBool::new(false),
             mac: AtomicU64::new(0),
+            rss: RwLock::new(None),
             rings: (0..MAX_QUEUES).map(|_| Mutex::default()).collect(),
         }
     }
@@ -65,6 +69,16 @@ impl SoftwareSide {
     pub fn set_mac(&self, mac: Mac) {
         let number = mac.0.iter().fold(0, |number, octet| number << 8 | u64::from(*octet));
         self.mac.store(number, Ordering::Relaxed);
+    }
+
+    /// How frames are spread over the queues.
+    pub fn rss(&self) -> Option<Rss> {
+        *self.rss.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes how frames are spread over the queues.
+    pub fn set_rss(&self, rss: Option<Rss>) {
+        *self.rss.write().unwrap_or_else(PoisonError::into_inner) = rss;
     }
 
     fn ring(&self, queue: QueueIndex) -> Option<MutexGuard<'_, ReceiveRing>> {

@@ -38,16 +38,18 @@ pub fn dpdk(program: &str, namespace: &Namespace, device: &str) -> Command {
 impl Testpmd {
     /// Starts it and waits until it takes commands.
     pub fn start(namespace: &Namespace, device: &str, arguments: &[&str]) -> Self {
+        // One pipe: refusals go to the errors, in order with what is printed.
+        let (mut pipe, write) = std::io::pipe().expect("a pipe");
+        let errors = write.try_clone().expect("a pipe");
         let mut child = dpdk("dpdk-testpmd", namespace, device)
             .args(["--", "-i", "--total-num-mbufs=4096"])
             .args(arguments)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stdout(write)
+            .stderr(errors)
             .spawn()
             .expect("start dpdk-testpmd");
         let input = child.stdin.take().expect("its input");
-        let mut pipe = child.stdout.take().expect("its output");
         let (send, output) = channel();
         thread::spawn(move || {
             let mut buffer = [0; 4096];
@@ -94,8 +96,8 @@ impl Testpmd {
                 Err(RecvTimeoutError::Timeout) => panic!("{what} takes too long:\n{text}"),
                 Err(RecvTimeoutError::Disconnected) => panic!("{what} ended it:\n{text}"),
             }
-            // Its own echo is followed by a line break, the prompt for the next command is not.
-            if text.ends_with(PROMPT) {
+            // The prompt for the next command; lines of other threads may follow it.
+            if text.contains(PROMPT) {
                 return text;
             }
         }
