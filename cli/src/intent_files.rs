@@ -36,13 +36,24 @@ pub enum IntentError {
 /// # Errors
 /// [`IntentError`]: of wrong intent, everything that is wrong.
 pub fn read<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Intent, IntentError> {
+    let texts = texts(paths)?;
+    let sources: Vec<Source<'_>> =
+        texts.iter().map(|(name, bytes)| Source { name, bytes }).collect();
+    Intent::parse(&sources).map_err(IntentError::Wrong)
+}
+
+/// The texts of files, directories and standard input as [`read`] takes them, unchecked, each with its name.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub fn texts<P: AsRef<Path>>(
+    paths: impl IntoIterator<Item = P>,
+) -> Result<Vec<(String, Vec<u8>)>, IntentError> {
     let mut texts = Vec::new();
     for path in paths {
         collect(path.as_ref(), &mut texts)?;
     }
-    let sources: Vec<Source<'_>> =
-        texts.iter().map(|(name, bytes)| Source { name, bytes }).collect();
-    Intent::parse(&sources).map_err(IntentError::Wrong)
+    Ok(texts)
 }
 
 fn collect(path: &Path, texts: &mut Vec<(String, Vec<u8>)>) -> Result<(), IntentError> {

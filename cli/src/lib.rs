@@ -1,6 +1,12 @@
 //! `penstock`, the operator's command: its commands, one module each.
 
+pub mod apply;
+pub mod daemon;
+pub mod flows;
+pub mod get;
 pub mod intent_files;
 pub mod pcapng;
 pub mod replay;
+pub mod status;
+pub mod table;
 pub mod validate;

@@ -1,10 +1,12 @@
 //! `penstock`, the operator's command.
 
 use std::fmt::Display;
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use cli::{replay, validate};
+use cli::daemon::DaemonError;
+use cli::{apply, flows, get, replay, status, validate};
 
 #[derive(Parser)]
 #[command(name = "penstock", version, about = "Operate the network of a multi-tenant GPU cloud")]
@@ -17,6 +19,14 @@ struct Arguments {
 enum Command {
     /// Check intent without applying it
     Validate(validate::Arguments),
+    /// Put intent in force
+    Apply(apply::Arguments),
+    /// Show the objects of a kind
+    Get(get::Arguments),
+    /// Show connections, where they are carried, and why not in hardware
+    Flows(flows::Arguments),
+    /// Show how a daemon is
+    Status(status::Arguments),
     /// Run captured packets through a node's datapath in virtual time
     Replay(replay::Arguments),
 }
@@ -24,6 +34,10 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Validate(arguments) => finish(validate::run(&arguments)),
+        Command::Apply(arguments) => finish(apply::run(&arguments)),
+        Command::Get(arguments) => finish(get::run(&arguments)),
+        Command::Flows(arguments) => show_flows(&arguments),
+        Command::Status(arguments) => finish(status::run(&arguments)),
         Command::Replay(arguments) => finish(replay::run(&arguments)),
     }
 }
@@ -39,5 +53,17 @@ fn finish<E: Display>(result: Result<String, E>) -> ExitCode {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Flows are too many to be held: they are written as they come.
+fn show_flows(arguments: &flows::Arguments) -> ExitCode {
+    match flows::run(arguments, &mut io::stdout().lock()) {
+        // Whoever reads has seen enough.
+        Err(DaemonError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => finish::<DaemonError>(Err(error)),
     }
 }
