@@ -87,9 +87,8 @@ fn check_length(
             Outcome::Drop(reason)
         });
     }
-    // Padding counts on the wire as well; but no message would help against it.
-    let carried = frame.bytes().len().saturating_sub(Ethernet::LENGTH);
-    if carried > usize::from(path.mtu) { Err(Outcome::Drop(DropReason::TooBig)) } else { Ok(()) }
+    // Padding does not count: rules see the packet's length, not the frame's.
+    Ok(())
 }
 
 /// The outer headers of a tunnel.

@@ -51,9 +51,8 @@ pub(crate) fn receive<'s>(
     let Some(vpc) = vpc_of(snapshot, &outer) else {
         return DropReason::UnknownVni.into();
     };
-    if decapsulate(frame, &outer).is_err() {
-        return DropReason::Malformed.into();
-    }
+    // What trails the datagram stays, as it does when the card takes the outer headers off.
+    frame.trim_front(outer.inner().start);
     let inner = match packet::parse(frame.bytes()) {
         Ok(inner) => inner,
         Err(error) => return reason_of(error).into(),
@@ -87,12 +86,6 @@ fn for_the_node(
 fn vpc_of<'s>(snapshot: &'s Snapshot, outer: &VxlanPacket) -> Option<&'s Vpc> {
     let vni = Vni::try_from(u64::from(outer.vni)).ok()?;
     snapshot.vpc_of_vni(vni).filter(|vpc| !vpc.local_by_mac.is_empty())
-}
-
-fn decapsulate(frame: &mut Frame, outer: &VxlanPacket) -> Result<(), packet::NoRoom> {
-    let inner = outer.inner();
-    frame.trim_front(inner.start);
-    frame.resize(inner.len())
 }
 
 /// The interface that the inner destination MAC names.
