@@ -64,7 +64,11 @@ impl Dpu {
     pub fn wait(&mut self) -> Result<()> {
         let up = interrupt::wait_for(START, || {
             if let Some(status) = self.running.ended()? {
-                bail!("{}: penstock-dpud has ended ({status}):\n{}", self.node.name, self.last_words());
+                bail!(
+                    "{}: penstock-dpud has ended ({status}):\n{}",
+                    self.node.name,
+                    self.last_words()
+                );
             }
             Ok(finish(self.penstock().arg("status"), ANSWER)?.success.then_some(()))
         })?;

@@ -47,10 +47,8 @@ pub fn client(vm: &Vm, to: IpAddr, port: u16, seconds: u32) -> Command {
 /// When it fails.
 pub fn run(vm: &Vm, to: IpAddr, port: u16, seconds: u32, options: &[&str]) -> Result<Transfer> {
     let mut client = client(vm, to, port, seconds);
-    let said = finish(
-        client.arg("--json").args(options),
-        Duration::from_secs(seconds.into()) + GRACE,
-    )?;
+    let said =
+        finish(client.arg("--json").args(options), Duration::from_secs(seconds.into()) + GRACE)?;
     result(&said.output)
 }
 

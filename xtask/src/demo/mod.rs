@@ -89,7 +89,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn release_directory() -> Result<std::path::PathBuf> {
     let own = env::current_exe().into_diagnostic()?;
     let target = own.parent().and_then(Path::parent);
-    Ok(target.ok_or_else(|| miette!("{} is not in a target directory", own.display()))?.join("release"))
+    Ok(target
+        .ok_or_else(|| miette!("{} is not in a target directory", own.display()))?
+        .join("release"))
 }
 
 /// Goes on as root, in place of this process.

@@ -29,8 +29,10 @@ impl Namespace {
         succeed(Command::new("ip").args(["netns", "add", name]), PATIENCE)?;
         let namespace = Self { name, leave: false };
         for scope in ["all", "default"] {
-            namespace
-                .sysctl(&format!("net/ipv6/conf/{scope}/disable_ipv6"), if ipv6 { "0" } else { "1" })?;
+            namespace.sysctl(
+                &format!("net/ipv6/conf/{scope}/disable_ipv6"),
+                if ipv6 { "0" } else { "1" },
+            )?;
         }
         if ipv6 {
             // No interface is here yet. What it announces of itself follows from its MAC, and routers are heeded.

@@ -27,7 +27,8 @@ impl Running {
     /// # Errors
     /// When it does not start.
     pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
-        let log = File::create(log).into_diagnostic().wrap_err_with(|| log.display().to_string())?;
+        let log =
+            File::create(log).into_diagnostic().wrap_err_with(|| log.display().to_string())?;
         let errors = log.try_clone().into_diagnostic()?;
         Self::spawn(command.stdout(log).stderr(errors))
     }

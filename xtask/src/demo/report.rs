@@ -37,7 +37,10 @@ impl Report {
             println!("   {} {what}: expected {expected}; saw {seen}", self.styled("32", "ok    "));
         } else {
             self.failed += 1;
-            println!("   {} {what}: expected {expected}; saw {seen}", self.styled("31;1", "FAILED"));
+            println!(
+                "   {} {what}: expected {expected}; saw {seen}",
+                self.styled("31;1", "FAILED")
+            );
         }
     }
 

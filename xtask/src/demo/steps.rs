@@ -11,8 +11,8 @@ use super::interrupt;
 use super::iperf;
 use super::ledger::{Ledger, Sum};
 use super::plan::{
-    BLUE_1, BLUE_3, DPU_A, DPU_B, GATEWAY_LINK_LOCAL, GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6, MTU, RED_1, RED_2, RED_3,
-    RED_4, VMS, Vm,
+    BLUE_1, BLUE_3, DPU_A, DPU_B, GATEWAY_LINK_LOCAL, GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6, MTU,
+    RED_1, RED_2, RED_3, RED_4, VMS, Vm,
 };
 use super::program::Running;
 use super::report::{self, Report};
@@ -109,7 +109,8 @@ fn leases(world: &mut World, report: &mut Report) -> Result<()> {
         let expected = format!("{}/24 via {GATEWAY_V4}, MTU {MTU}, DNS {}", vm.v4, vm.dns.0);
         let seen = vm.settings(Family::V4)?.to_string();
         report.expect(&format!("{}: DHCPv4", vm.name), &expected, &seen);
-        let expected = format!("{}/128 via {GATEWAY_LINK_LOCAL}, MTU {MTU}, DNS {}", vm.v6, vm.dns.1);
+        let expected =
+            format!("{}/128 via {GATEWAY_LINK_LOCAL}, MTU {MTU}, DNS {}", vm.v6, vm.dns.1);
         let seen = vm.settings(Family::V6)?.to_string();
         report.expect(&format!("{}: DHCPv6 and RA", vm.name), &expected, &seen);
         world.wait_for_addresses(vm)?;
@@ -261,11 +262,10 @@ fn offloaded(world: &World, port: u16) -> Result<[Flow; 2]> {
 }
 
 fn policy(world: &World, report: &mut Report, ledger: &mut Ledger) -> Result<()> {
-    report.step("A change of policy stops one offloaded connection, and leaves its neighbour alone");
+    report
+        .step("A change of policy stops one offloaded connection, and leaves its neighbour alone");
     let rate = ["--bitrate", "20M"];
-    let neighbor = thread::spawn(move || {
-        iperf::run(&RED_1, RED_3.v4.into(), KEPT_PORT, 8, &rate)
-    });
+    let neighbor = thread::spawn(move || iperf::run(&RED_1, RED_3.v4.into(), KEPT_PORT, 8, &rate));
     let mut stopped = iperf::client(&RED_1, RED_3.v4.into(), CLOSED_PORT, 60);
     stopped.args(rate).args(["--reverse", "--interval", "0.1", "--forceflush"]);
     let (stopped, lines) = Running::start_talking(&mut stopped)?;
@@ -285,8 +285,7 @@ fn policy(world: &World, report: &mut Report, ledger: &mut Ledger) -> Result<()>
     }
     interrupt::sleep(Duration::from_secs(2))?;
 
-    let seen =
-        iperf::last_arrival(&lines).map(|last| last.saturating_duration_since(applied));
+    let seen = iperf::last_arrival(&lines).map(|last| last.saturating_duration_since(applied));
     report.check(
         &format!("last data over port {CLOSED_PORT} after the change"),
         &format!("within {} s", STOPS_WITHIN.as_secs()),
