@@ -132,16 +132,12 @@ pub struct OffloadConfig {
     /// The profile that describes the NIC.
     pub profile: String,
     /// How rules are retried and counted.
-    pub manager: OffloadSettings,
+    pub timing: OffloadSettings,
 }
 
 impl Default for OffloadConfig {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            profile: "bluefield3-sws".into(),
-            manager: OffloadSettings::default(),
-        }
+        Self { enabled: true, profile: "bluefield3-sws".into(), timing: OffloadSettings::default() }
     }
 }
 

@@ -80,7 +80,7 @@ pub fn run(
     let offload = rules_for(&config.offload, &by_name).map(|(rules, nic)| Offload {
         rules,
         nic,
-        settings: config.offload.manager,
+        settings: config.offload.timing,
         wishes: far_end.wishes,
         notices: far_end.notices,
     });
