@@ -134,7 +134,7 @@ fn rules_for<'p>(
         })
         .filter_map(|(name, port)| match name {
             PortName::Vf(vf) => Some((*vf, EthdevPort(port.device().id))),
-            PortName::Uplink => None,
+            PortName::Uplink | PortName::Kernel => None,
         })
         .collect();
     if vfs.is_empty() {
