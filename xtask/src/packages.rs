@@ -41,7 +41,8 @@ pub const DEMO: &[Package] = &[
     Package { name: "isc-dhcp-client", reason: "VMs get their addresses with it (dhclient)" },
     Package { name: "iputils-ping", reason: "VMs ping each other with it" },
     Package { name: "iperf3", reason: "VMs send TCP at full speed with it" },
-    Package { name: "busybox", reason: "a web server and clients for it, in VMs" },
+    Package { name: "busybox", reason: "a small web server for VMs" },
+    Package { name: "curl", reason: "VMs ask each other's web servers with it" },
 ];
 
 /// Installs those of the packages that are missing.

@@ -131,7 +131,7 @@ fn explain(programs: &Programs) {
     println!("VMs are the namespaces {}. In them:", names.join(", "));
     println!("  {}", topology::in_vm(&RED_1, &format!("ping {}", RED_3.v4)));
     println!("  {}", topology::in_vm(&RED_1, &format!("iperf3 -c {}", RED_3.v4)));
-    println!("  {}", topology::in_vm(&BLUE_1, &format!("busybox wget -qO- http://{}/", RED_3.v4)));
+    println!("  {}", topology::in_vm(&BLUE_1, &format!("curl http://{}/", RED_3.v4)));
     println!("DPUs have their sockets, logs and configurations in {}:", plan::DIRECTORY);
     println!("  {penstock} status --socket {socket}");
     println!("  {penstock} flows --socket {socket}");
@@ -143,7 +143,7 @@ fn explain(programs: &Programs) {
         policy.display()
     );
     println!("  tail -f {}", daemon::log(&DPU_A).display());
-    println!("  ip netns exec {} busybox wget -qO- http://127.0.0.1:9100/metrics", DPU_A.namespace);
+    println!("  ip netns exec {} curl http://127.0.0.1:9100/metrics", DPU_A.namespace);
     println!("  ip netns exec {} tcpdump -ni bridge udp port 4789", plan::UNDERLAY);
     println!("To end it: cargo xtask demo --stop");
 }

@@ -69,6 +69,7 @@ fn daemons(world: &mut World, programs: &Programs, report: &mut Report) -> Resul
         report.check(&name, "profile bluefield3-sws", offload, is_on);
         let ports = status
             .lines()
+            .map(str::trim)
             .filter(|line| line.starts_with("uplink") || line.starts_with("vf"))
             .filter(|line| line.split_whitespace().nth(2) == Some("up"));
         report.expect(

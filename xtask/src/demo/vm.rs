@@ -151,8 +151,8 @@ impl Vm {
     /// When the client does not run.
     pub fn fetch(&self, from: IpAddr) -> Result<String> {
         let host = if from.is_ipv6() { format!("[{from}]") } else { from.to_string() };
-        let mut client = command(self.namespace, "busybox");
-        client.args(["wget", "-q", "-T", "3", "-O", "-", &format!("http://{host}/")]);
+        let mut client = command(self.namespace, "curl");
+        client.args(["--silent", "--noproxy", "*", "--max-time", "3", &format!("http://{host}/")]);
         let said = finish(&mut client, PATIENCE)?;
         Ok(if said.success { said.output.trim().to_owned() } else { "no answer".to_owned() })
     }
