@@ -4,7 +4,8 @@ use model::snapshot::{InterfaceId, Snapshot};
 use packet::Frame;
 
 use super::conntrack::{
-    Connection, ConnectionHandle, ConnectionTable, Event, FlowDirection, KeyHasher, Offload,
+    Connection, ConnectionHandle, ConnectionTable, Event, FlowDirection, KeyHasher, Offload, State,
+    TcpState,
 };
 use super::counters::{Counters, Owner};
 use super::effects::{Effect, Effects, RemovalReason};
@@ -230,7 +231,10 @@ impl Shard {
             return false;
         };
         connection.count_hardware(direction, packets, bytes);
-        if packets > 0 {
+        // Counters do not say when: what was carried before a reset is no sign of life after it. From the reset on, rules
+        // are being removed, and software sees what comes.
+        let is_reset = matches!(connection.state(), State::Tcp(TcpState::Reset { .. }));
+        if packets > 0 && !is_reset {
             self.table.observe(id, direction, Event::Packet, at);
         }
         true

@@ -214,8 +214,6 @@ pub struct Flow {
     pub source_port: u16,
     /// The receiver's port.
     pub destination_port: u16,
-    /// `established` and so on.
-    pub state: String,
     /// From the initiator.
     pub forward: Direction,
     /// To the initiator.

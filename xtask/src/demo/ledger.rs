@@ -110,7 +110,7 @@ mod tests {
     fn flow(port: u16, hardware: u64, software: u64) -> Flow {
         let json = format!(
             r#"{{"interface": "red-1", "protocol": "tcp", "source": "10.1.0.11", "destination": "10.1.0.13",
-                "sourcePort": {port}, "destinationPort": 5201, "state": "established",
+                "sourcePort": {port}, "destinationPort": 5201, 
                 "forward": {{"path": "hardware", "software": {{"packets": {software}}}, "hardware": {{"packets": {hardware}}}}},
                 "reverse": {{"path": "software", "software": {{"packets": 0}}, "hardware": {{"packets": 0}}}}}}"#
         );
