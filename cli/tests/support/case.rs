@@ -1,7 +1,6 @@
 //! A case: intent, packets in, what must come of them.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
@@ -113,17 +112,4 @@ pub fn merge(target: &mut Value, patch: &Value) {
             }
         }
     }
-}
-
-/// The text an operator would write: one JSON document an object.
-pub fn documents(intent: &Value) -> Result<String, String> {
-    let mut text = String::new();
-    for (id, spec) in intent.as_object().into_iter().flatten() {
-        let (kind, name) = id.split_once('/').ok_or_else(|| format!("`{id}` is not Kind/name"))?;
-        let object = serde_json::json!({
-            "apiVersion": "penstock.dev/v1alpha1", "kind": kind, "metadata": { "name": name }, "spec": spec,
-        });
-        let _ = writeln!(text, "---\n{object}");
-    }
-    Ok(text)
 }

@@ -4,13 +4,15 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use cli::pcapng::{Reader, Writer};
-use cli::replay::{Event, EventKind, Flow, Input, Output, Timeline, replay};
+use cli::replay::{Input, Output, Timeline, replay};
 use dpu_app::datapath::{Port, Time};
 use model::intent::{Intent, Source};
 use rte_flow::Profile;
 use serde_json::Value;
 
-use super::case::{Case, Step, documents, merge};
+use super::case::{Case, Step, merge};
+use super::event::line;
+use super::intent::documents;
 use super::notation::{packet, show};
 
 /// Virtual time 0 in the capture, nanoseconds since 1970.
@@ -28,7 +30,7 @@ pub fn run(case: &Case) -> Result<(), String> {
         return Err("the steps' times go back".to_owned());
     }
     let file = capture(&steps);
-    let input = Input::read(&file, &case.settings).map_err(|e| e.to_string())?;
+    let input = Input::read(&file).map_err(|e| e.to_string())?;
     if steps.iter().find(|step| step.packet.is_some()).is_some_and(|step| step.time != 0) {
         return Err("time 0 is the first packet's: let it arrive at 0".to_owned());
     }
@@ -138,25 +140,6 @@ fn timeline(case: &Case) -> Result<Timeline, String> {
     }
     let node = case.node.as_deref().ok_or("the case names no node")?;
     Timeline::compile(node, &first, later).map_err(|e| e.to_string())
-}
-
-/// An event as cases write it; what is said of offload is not part of a case, which holds with and without.
-fn line(event: &Event) -> Option<String> {
-    Some(match &event.kind {
-        EventKind::FlowOffloaded(_) | EventKind::FlowNotOffloaded { .. } => return None,
-        EventKind::Drop { port, packet, reason } => format!("#{packet} {port}: drop {reason}"),
-        EventKind::Forward { port, packet, out, .. } => format!("#{packet} {port}: forward {out}"),
-        EventKind::Reply { port, packet } => format!("#{packet} {port}: reply"),
-        EventKind::FlowCreated(flow) => format!("flow_created {}", name(flow)),
-        EventKind::FlowRemoved { flow, reason } => format!("flow_removed {} {reason}", name(flow)),
-    })
-}
-
-fn name(flow: &Flow) -> String {
-    let end = |address, port| std::net::SocketAddr::new(address, port);
-    let source = end(flow.source, flow.source_port);
-    let destination = end(flow.destination, flow.destination_port);
-    format!("{} {} {source} > {destination}", flow.interface, flow.protocol)
 }
 
 /// The frames of an OUT file.

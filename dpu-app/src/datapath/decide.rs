@@ -16,7 +16,8 @@ use packet::wire::protocol;
 /// before; what must outlive a change of intent (a translated port, a load balancer's choice) is taken from there, and
 /// nothing is translated yet. The same arguments give the same decision.
 ///
-/// From a VM the order is: its egress groups, route, mapping, then for a receiver on this node whether it is enabled,
+/// Whether the ends may use their addresses is asked here too: for a packet it was asked before, but a connection outlives
+/// what intent said at its beginning. Then, from a VM, the order is: its egress groups, route, mapping, then for a receiver on this node whether it is enabled,
 /// and its ingress groups. From the network, where the sender's node did the first half: only the latter.
 ///
 /// # Errors
@@ -35,11 +36,14 @@ pub fn decide(
     match key.zone.side() {
         Side::FromVm => decide_from_vm(snapshot, interface, key, icmp),
         Side::FromNetwork => {
+            if !has_address(interface, key.tuple.destination()) {
+                return Err(DropReason::UnknownDestination);
+            }
             check_ingress(interface, key, icmp)?;
             Ok(Decision {
                 forward: Path { steps: ArrayVec::new(), output: Output::Local(id), mtu: u16::MAX },
                 reverse_key: Key { zone: Zone::new(id, Side::FromVm), tuple: key.tuple.reversed() },
-                reverse: answers_of(snapshot, interface, key.tuple.source()),
+                reverse: answers_of(snapshot, interface, key),
             })
         }
     }
@@ -51,6 +55,9 @@ fn decide_from_vm(
     key: &Key,
     icmp: Option<(u8, u8)>,
 ) -> Result<Decision, DropReason> {
+    if !has_address(interface, key.tuple.source()) {
+        return Err(DropReason::SpoofedSource);
+    }
     check_egress(interface, key, icmp)?;
     let target = route(snapshot, interface, key.tuple.destination())?;
     let forward = path(snapshot, interface, &target)?;
@@ -59,7 +66,7 @@ fn decide_from_vm(
         Location::Local(id) => {
             let receiver = snapshot.interface(id).ok_or(DropReason::NoMapping)?;
             check_ingress(receiver, key, icmp)?;
-            let answers = answers_of(snapshot, receiver, key.tuple.source());
+            let answers = answers_of(snapshot, receiver, key);
             (Zone::new(id, Side::FromVm), answers)
         }
         // Answers come out of a tunnel as they are to be delivered.
@@ -75,11 +82,19 @@ fn decide_from_vm(
     Ok(Decision { forward, reverse_key: Key { zone, tuple }, reverse })
 }
 
-/// What the answers of `replier` to `initiator` take: its own routes say, groups are not asked.
-fn answers_of(snapshot: &Snapshot, replier: &Interface, initiator: IpAddr) -> Verdict {
-    route(snapshot, replier, initiator)
+/// What the answers of `replier` to a packet with `key` take: its own routes say, groups are not asked.
+fn answers_of(snapshot: &Snapshot, replier: &Interface, key: &Key) -> Verdict {
+    if !has_address(replier, key.tuple.destination()) {
+        return Verdict::Drop(DropReason::SpoofedSource);
+    }
+    route(snapshot, replier, key.tuple.source())
         .and_then(|target| path(snapshot, replier, &target))
         .map_or_else(Verdict::Drop, Verdict::Forward)
+}
+
+/// Whether an interface may have packets with this address of its own.
+fn has_address(interface: &Interface, address: IpAddr) -> bool {
+    !interface.anti_spoof || interface.addresses.contains(&address)
 }
 
 /// Where packets of `sender` to `destination` are delivered.

@@ -87,7 +87,7 @@ fn check_length(
             Outcome::Drop(reason)
         });
     }
-    // Padding does not count: rules see the packet's length, not the frame's.
+    // What stands behind the packet is no part of it: neither endpoint asked for it, nor can hardware look at it.
     Ok(())
 }
 

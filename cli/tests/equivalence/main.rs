@@ -1,0 +1,148 @@
+//! Offload changes nothing that can be seen: random intent and traffic, replayed with and without it.
+//!
+//!     cargo test -p cli --test equivalence
+//!     PENSTOCK_EQUIVALENCE_CASES=100000 PENSTOCK_EQUIVALENCE_SEED=7 cargo test --release -p cli --test equivalence
+//!
+//! A failure is shrunk and printed as a conformance case (`tests/cases/README.md`).
+
+#[path = "../support/event.rs"]
+mod event;
+#[path = "../support/intent.rs"]
+mod intent;
+#[path = "../support/notation/mod.rs"]
+mod notation;
+mod scenario;
+mod traffic;
+mod world;
+
+use std::cell::Cell;
+use std::env;
+
+use cli::replay::Input;
+use dpu_app::datapath::settings::Settings;
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use rte_flow::Profile;
+
+use scenario::{Scenario, carried, compare};
+use traffic::{Flow, Packet, Step, Timed, Twist};
+
+/// Enough for a minute without optimisation; nightly runs ask for more.
+const CASES: u32 = 400;
+
+/// A number from the environment.
+fn variable(name: &str, default: u64) -> u64 {
+    env::var(name).map_or(default, |text| {
+        text.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{text}`"))
+    })
+}
+
+fn runner(cases: u32) -> TestRunner {
+    let seed = variable("PENSTOCK_EQUIVALENCE_SEED", 1);
+    let cases = variable("PENSTOCK_EQUIVALENCE_CASES", cases.into());
+    eprintln!("PENSTOCK_EQUIVALENCE_SEED={seed} PENSTOCK_EQUIVALENCE_CASES={cases}");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = ProptestConfig {
+        cases: u32::try_from(cases).expect("fewer cases"),
+        failure_persistence: None,
+        max_shrink_iters: 4000,
+        ..ProptestConfig::default()
+    };
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let text = prop::sample::select(vec![
+        "connections.tableSize = 256",
+        "connections.tableSize = 256\noffload.afterPackets = 2",
+        "connections.tableSize = 256\ntcp.pickUp = \"always\"",
+        "connections.tableSize = 8\nconnections.perInterface = 2",
+    ]);
+    text.prop_map(|text| {
+        let text = format!("fragments.tableSize = 16\n{text}");
+        toml::from_str(&text).expect("good settings")
+    })
+}
+
+fn unlimited() -> Profile {
+    Profile::named("unlimited").expect("there is such a profile")
+}
+
+#[test]
+fn offload_changes_nothing_that_can_be_seen() {
+    let (hardware, all, scenarios) = (Cell::new(0), Cell::new(0), Cell::new(0_u32));
+    let result = runner(CASES).run(&(world::world(), traffic::steps(), settings()), |arguments| {
+        let (world, steps, settings) = arguments;
+        let Some(scenario) = Scenario::new(&world, &steps, settings) else { return Ok(()) };
+        let file = scenario.capture();
+        let input = Input::read(&file).expect("the capture is good");
+        let off = scenario.play(&input, None);
+        let on = scenario.play(&input, Some(unlimited()));
+        let (by_hardware, forwarded) = carried(&on);
+        hardware.set(hardware.get() + by_hardware);
+        all.set(all.get() + forwarded);
+        scenarios.set(scenarios.get() + 1);
+        compare(&off, &on)
+            .and_then(|()| scenario.check_isolation(&on))
+            .map_err(|error| TestCaseError::fail(format!("{error}\n\n{}", scenario.case(&off))))?;
+        if scenarios.get() % 8 == 0 && scenario.play(&input, Some(unlimited())) != on {
+            return Err(TestCaseError::fail("another run gives another output"));
+        }
+        Ok(())
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, _)) => panic!("{reason}"),
+        Err(abort) => panic!("{abort}"),
+    }
+    let (hardware, all) = (hardware.get(), all.get());
+    eprintln!("{} scenarios, {hardware} of {all} packets carried by hardware", scenarios.get());
+    assert!(hardware * 10 > all, "only {hardware} of {all} packets took the hardware path");
+}
+
+/// Each bit of an offloaded connection's packet flipped, one at a time, each on a connection of its own; with the checksums of
+/// its IPv4 headers made right again, and as it is.
+#[test]
+fn a_packet_with_one_wrong_bit_is_treated_as_software_treats_it() {
+    let mut hardware = 0;
+    for (underlay_v6, v6, tcp, local, mend) in all() {
+        let world = world::plain_world(underlay_v6);
+        // From the wire, or from one VM of the node to another.
+        let (from, to) = if local { (0, 1) } else { (2, 0) };
+        let mut flow = Flow { vpc: 0, from, to: Some(to), v6, tcp, port: 1000 };
+        let length = Packet::plain(flow, false, "A").build(&world, &world).frame.len();
+        let mut steps = Vec::new();
+        for bit in 0..length as u16 * 8 {
+            flow.port += 8;
+            let mut packet = Packet::plain(flow, false, "A");
+            let plain = Step::Packet(packet.clone());
+            packet.twists = vec![Twist::Flip { bit, mend }];
+            let now = |step| Timed { gap: 0, step };
+            steps.extend([now(Step::Open(flow)), now(Step::Packet(packet)), now(plain)]);
+        }
+        let settings = toml::from_str("connections.tableSize = 8192").expect("good settings");
+        let scenario = Scenario::new(&world, &steps, settings).expect("the world is good");
+        let file = scenario.capture();
+        let input = Input::read(&file).expect("the capture is good");
+        let (off, on) = (scenario.play(&input, None), scenario.play(&input, Some(unlimited())));
+        let what =
+            format!("underlay v6 {underlay_v6}, v6 {v6}, tcp {tcp}, local {local}, mend {mend}");
+        compare(&off, &on).unwrap_or_else(|error| panic!("{what}: {error}"));
+        scenario.check_isolation(&on).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let (by_hardware, _) = carried(&on);
+        assert!(by_hardware as usize >= length * 6, "{what}: {by_hardware} in hardware");
+        hardware += by_hardware;
+    }
+    eprintln!("{hardware} packets carried by hardware");
+}
+
+/// All combinations of five switches but those in which one does not matter.
+fn all() -> impl Iterator<Item = (bool, bool, bool, bool, bool)> {
+    (0..32_u8)
+        .map(|bits| {
+            let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|bit| bits >> bit & 1 == 1);
+            (a, b, c, d, e)
+        })
+        .filter(|(underlay_v6, _, _, local, _)| !(*underlay_v6 && *local))
+}
