@@ -1,6 +1,6 @@
 use dpu_app::datapath::conntrack::{Offload, WhySoftware};
 use dpu_app::datapath::effects::Effect;
-use dpu_app::datapath::effects::RemovalReason::Expired;
+use dpu_app::datapath::effects::RemovalReason::{Expired, Reset};
 use dpu_app::datapath::settings::Settings;
 use dpu_app::datapath::{ConnectionHandle, FlowDirection, Time};
 
@@ -122,6 +122,24 @@ fn hardware_traffic_is_as_good_as_software_traffic() {
     assert_ne!(only(&mut world), handle, "the place is used again, the handle is not");
     assert_eq!(only(&mut world).index(), handle.index());
     assert_eq!(world.vm(2, 0, &back.udp((2, 1), 0)).at(), Some((1, 0)));
+}
+
+#[test]
+fn what_hardware_carried_before_a_reset_does_not_undo_it() {
+    let mut world = World::new();
+    let (there, back) = (ip([1, 10], [1, 20]), ip([1, 20], [1, 10]));
+    world.vm(1, 0, &there.tcp((1, 2), "S"));
+    world.vm(2, 0, &back.tcp((2, 1), "SA"));
+    world.vm(1, 0, &there.tcp((1, 2), "A"));
+    let handle = into_hardware(&mut world);
+    world.vm(1, 0, &there.tcp((1, 2), "R"));
+    // The rules' counters are read when they are removed.
+    for direction in FlowDirection::ALL {
+        assert!(world.shard(1).hardware_activity(handle, direction, 5, 500, world_now(0)));
+    }
+    assert_eq!(world.shard(1).connection(handle).unwrap().hardware().reverse.packets, 5);
+    world.at(10);
+    assert_eq!(world.removed(1), [(Reset, 10)]);
 }
 
 fn world_now(second: u64) -> Time {
