@@ -36,9 +36,11 @@ fn intent(bytes: &[u8]) -> Option<Intent> {
 
 /// Replays a capture, if it is one.
 fn run(capture: &[u8]) -> Option<Output> {
-    let settings: Settings = toml::from_str("connections.tableSize = 64\nfragments.tableSize = 16")
-        .expect("good settings");
-    let input = Input::read(capture).ok()?;
+    let settings: Settings = toml::from_str(
+        "connections.tableSize = 64\nfragments.tableSize = 16\nkernelPort.burst = 8",
+    )
+    .expect("good settings");
+    let input = Input::read(capture, &settings).ok()?;
     let intent = intent(INTENT.as_bytes()).expect("the intent is good");
     let replay = |profile| {
         let timeline = Timeline::compile("a", &intent, Vec::new()).expect("the node is there");
@@ -47,8 +49,10 @@ fn run(capture: &[u8]) -> Option<Output> {
     let output = replay(None);
     let unlimited = Profile::named("unlimited").expect("there is such a profile");
     assert_eq!(replay(Some(unlimited)).departures, output.departures, "offload changes nothing");
-    let frames =
-        Input::read(&output.capture(&input)).expect("what replay writes can be read").packets.len();
+    let frames = Input::read(&output.capture(&input), &settings)
+        .expect("what replay writes can be read")
+        .packets
+        .len();
     assert_eq!(frames, output.departures.len());
     let events = String::from_utf8(lines(&output.events)).expect("events are text");
     assert_eq!(events.lines().count(), output.events.len());
@@ -96,8 +100,8 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
 
 fn capture() -> impl Strategy<Value = Vec<u8>> {
     let step = prop_oneof![0..1_000_000_000u64, Just(0), Just(1 << 62)];
-    prop::collection::vec((0..3u32, step, frame()), 1..24).prop_map(|packets| {
-        let mut file = Writer::new(["vf0", "vf1", "uplink"]);
+    prop::collection::vec((0..4u32, step, frame()), 1..24).prop_map(|packets| {
+        let mut file = Writer::new(["vf0", "vf1", "uplink", "kernel"]);
         let mut time = 0u64;
         for (interface, step, frame) in packets {
             time = time.saturating_add(step);

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use packet::Family;
 use rte_flow::{
-    Eth, EthdevPort as PortHeader, Integrity, IntegrityBits, Ipv4, Ipv6, Item, Match, Tag, Tcp,
-    U24, Udp, Vxlan,
+    Eth, EthdevPort as PortHeader, Integrity, IntegrityBits, Ipv4, Ipv6, Item, Match, Steering,
+    Tag, Tcp, U24, Udp, Vxlan,
 };
 
 use crate::entry::{Entry, Transport};
@@ -306,12 +306,19 @@ impl Layers {
 pub(crate) fn pattern(entry: &Entry, nic: &Nic) -> Vec<Item> {
     let table = entry.table();
     let fields = table.layout().fields.iter();
-    asking(
+    let mut items = asking(
         entry,
         fields
             .filter(|(field, need)| *need == Need::Always || nic.can_match(table, *field))
             .map(|(field, _)| *field),
-    )
+    );
+    // With software steering, a rule without a port item is for packets from the port on which it was made, in any
+    // group; with an item that names no port, for packets from all of them.
+    let has_port = items.iter().any(|item| matches!(item, Item::RepresentedPort(_)));
+    if nic.profile().steering == Steering::Software && !has_port {
+        items.insert(0, Item::RepresentedPort(Match::default()));
+    }
+    items
 }
 
 /// The pattern that asks for these fields with an entry's values.

@@ -1,6 +1,7 @@
 //! `cargo xtask`: all set-up lives here. Each command does what it needs first, so that a fresh machine with a Rust
 //! toolchain needs nothing else.
 
+mod demo;
 mod driver_headers;
 mod packages;
 mod process;
@@ -23,6 +24,8 @@ struct Arguments {
 enum Command {
     /// Install what building needs (as root or with sudo); does nothing when all is there
     Setup,
+    /// Set up, then show two DPUs with real tenants on this machine's kernel, step by step
+    Demo(demo::Arguments),
     /// Set up, then check formatting and lints and run every test; the last line is `N passed, N failed`
     Test,
 }
@@ -36,6 +39,7 @@ fn workspace() -> &'static Path {
 fn main() -> miette::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Setup => setup::run().map(|()| ExitCode::SUCCESS),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Test => test::run(),
     }
 }

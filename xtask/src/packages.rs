@@ -9,18 +9,19 @@ use miette::{Result, bail};
 use crate::process;
 
 /// A Debian package and the reason for it.
-struct Package {
+pub struct Package {
     name: &'static str,
     reason: &'static str,
 }
 
 /// What building and testing needs beside the Rust toolchain.
-const NEEDED: &[Package] = &[
+pub const BUILD: &[Package] = &[
     Package {
         name: "libdpdk-dev",
         reason: "DPDK 22.11: the headers and libraries Penstock binds to",
     },
     Package { name: "dpdk-dev", reason: "dpdk-testpmd and others, which the driver's tests run" },
+    Package { name: "busybox", reason: "a DHCP client and ping for tests" },
     Package { name: "iproute2", reason: "network namespaces and interfaces" },
     Package { name: "libclang-dev", reason: "bindgen reads DPDK's headers with it" },
     Package { name: "gcc", reason: "compiles DPDK's inline functions, and links" },
@@ -33,9 +34,20 @@ const NEEDED: &[Package] = &[
     Package { name: "pkg-config", reason: "says with which flags DPDK was built" },
 ];
 
-/// Installs the needed packages that are missing.
-pub fn install() -> Result<()> {
-    let missing: Vec<&Package> = NEEDED.iter().filter(|package| !is_installed(package)).collect();
+/// What the demo runs beside Penstock.
+pub const DEMO: &[Package] = &[
+    Package { name: "iproute2", reason: "network namespaces, interfaces, the Linux VTEP" },
+    Package { name: "ethtool", reason: "switches off what virtual interfaces leave to cards" },
+    Package { name: "isc-dhcp-client", reason: "VMs get their addresses with it (dhclient)" },
+    Package { name: "iputils-ping", reason: "VMs ping each other with it" },
+    Package { name: "iperf3", reason: "VMs send TCP at full speed with it" },
+    Package { name: "busybox", reason: "a small web server for VMs" },
+    Package { name: "curl", reason: "VMs ask each other's web servers with it" },
+];
+
+/// Installs those of the packages that are missing.
+pub fn install(packages: &[Package]) -> Result<()> {
+    let missing: Vec<&Package> = packages.iter().filter(|package| !is_installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }

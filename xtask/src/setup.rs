@@ -7,7 +7,7 @@ use crate::{driver_headers, packages, process, workspace};
 /// Does what is missing; quick and without the network when nothing is.
 pub fn run() -> Result<()> {
     toolchain_components()?;
-    packages::install()?;
+    packages::install(packages::BUILD)?;
     driver_headers::fetch(&workspace().join("target/dpdk-driver-headers"))
 }
 

@@ -25,7 +25,8 @@ pub struct Arguments {
     /// The node whose datapath runs
     #[arg(long)]
     pub node: String,
-    /// Capture with interfaces named vf0, vf1, ... (frames the VM sends) and uplink (frames from the wire)
+    /// Capture with interfaces named vf0, vf1, ... (frames the VM sends), uplink (frames from the wire), and kernel (frames
+    /// the DPU's kernel sends; with a kernel port in the settings)
     #[arg(long = "in", value_name = "IN.pcapng")]
     pub input: PathBuf,
     /// Capture to write: what each VM and the wire receive
@@ -160,7 +161,7 @@ pub fn run(arguments: &Arguments) -> Result<String, ReplayError> {
         .collect::<Result<Vec<_>, IntentError>>()?;
     let timeline = Timeline::compile(&arguments.node, &first, later)?;
     let file = read(&arguments.input)?;
-    let input = Input::read(&file)
+    let input = Input::read(&file, &settings)
         .map_err(|error| ReplayError::Input { path: arguments.input.clone(), error })?;
 
     let profile = (arguments.offload == Offload::On).then_some(profile);

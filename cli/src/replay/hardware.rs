@@ -171,6 +171,8 @@ impl Hardware {
                 Some(ethdev) => ethdev,
                 None => return Carried::Missed(port),
             },
+            // No port of the NIC: it is software that passes its frames on.
+            Port::Kernel => return Carried::Missed(port),
         };
         let verdict = self.nic.process(now, ethdev.0, frame);
         if self.exact {

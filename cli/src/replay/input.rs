@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use dpu_app::datapath::settings::Settings;
 use dpu_app::datapath::{Port, PortSyntax, Time};
 use thiserror::Error;
 
@@ -16,6 +17,11 @@ pub enum InputError {
     /// An interface is named otherwise than a port.
     #[error("capture interface {0}")]
     Port(#[from] PortSyntax),
+    /// The kernel sends, and has no port.
+    #[error(
+        "capture interface `kernel` needs a kernel port; let --settings name a file that has [kernelPort]"
+    )]
+    NoKernelPort,
 }
 
 /// A capture, ready to be replayed.
@@ -43,11 +49,11 @@ pub struct Arrival<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Reads a pcapng file.
+    /// Reads a pcapng file for a datapath with these settings.
     ///
     /// # Errors
     /// [`InputError`] when the file or an interface's name is wrong.
-    pub fn read(file: &'a [u8]) -> Result<Self, InputError> {
+    pub fn read(file: &'a [u8], settings: &Settings) -> Result<Self, InputError> {
         let mut reader = Reader::new(file);
         let captured = reader.by_ref().collect::<Result<Vec<_>, _>>()?;
         let port_of_interface = reader
@@ -55,6 +61,9 @@ impl<'a> Input<'a> {
             .iter()
             .map(|interface| interface.name.parse())
             .collect::<Result<Vec<Port>, _>>()?;
+        if settings.kernel_port.is_none() && port_of_interface.contains(&Port::Kernel) {
+            return Err(InputError::NoKernelPort);
+        }
 
         let mut seen = HashSet::new();
         let ports = port_of_interface.iter().copied().filter(|port| seen.insert(*port)).collect();
@@ -79,6 +88,7 @@ impl<'a> Input<'a> {
 
 #[cfg(test)]
 mod tests {
+    use dpu_app::datapath::settings::KernelPortSettings;
     use model::snapshot::VfIndex;
 
     use super::*;
@@ -91,7 +101,7 @@ mod tests {
             file.packet(interface, time, &[byte]);
         }
         let file = file.finish();
-        let input = Input::read(&file).unwrap();
+        let input = Input::read(&file, &Settings::default()).unwrap();
         let vf3 = Port::Vf(VfIndex(3));
         assert_eq!((input.ports, input.start), (vec![Port::Uplink, vf3], 1_000));
         let arrival = |number, time, port, frame| Arrival { number, time: Time(time), port, frame };
@@ -109,17 +119,27 @@ mod tests {
     fn a_port_described_twice_is_one() {
         let mut file = Writer::new(["vf0"]).finish();
         file.extend(Writer::new(["vf1", "vf0"]).finish());
-        let ports = Input::read(&file).unwrap().ports;
+        let ports = Input::read(&file, &Settings::default()).unwrap().ports;
         assert_eq!(ports, [Port::Vf(VfIndex(0)), Port::Vf(VfIndex(1))]);
     }
 
     #[test]
     fn other_interfaces_are_refused_by_name() {
         let file = Writer::new(["eth0"]).finish();
-        let error = Input::read(&file).unwrap_err();
+        let error = Input::read(&file, &Settings::default()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "capture interface `eth0` names no port; ports are vf0, vf1, ... and uplink"
+            "capture interface `eth0` names no port; ports are vf0, vf1, ..., uplink and kernel"
         );
+    }
+
+    #[test]
+    fn the_kernel_sends_only_where_it_has_a_port() {
+        let file = Writer::new(["uplink", "kernel"]).finish();
+        let error = Input::read(&file, &Settings::default()).unwrap_err();
+        assert_eq!(error, InputError::NoKernelPort);
+        let settings =
+            Settings { kernel_port: Some(KernelPortSettings::default()), ..Settings::default() };
+        assert_eq!(Input::read(&file, &settings).unwrap().ports, [Port::Uplink, Port::Kernel]);
     }
 }

@@ -30,7 +30,7 @@ pub fn run(case: &Case) -> Result<(), String> {
         return Err("the steps' times go back".to_owned());
     }
     let file = capture(&steps);
-    let input = Input::read(&file).map_err(|e| e.to_string())?;
+    let input = Input::read(&file, &case.settings).map_err(|e| e.to_string())?;
     if steps.iter().find(|step| step.packet.is_some()).is_some_and(|step| step.time != 0) {
         return Err("time 0 is the first packet's: let it arrive at 0".to_owned());
     }

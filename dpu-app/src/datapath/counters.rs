@@ -84,6 +84,7 @@ pub struct Counters {
     interfaces: ByInterface<InterfaceCounters>,
     wire: PacketCounters,
     unassigned: PacketCounters,
+    kernel: PacketCounters,
     sent_to_wire: Traffic,
 }
 
@@ -98,6 +99,8 @@ pub(crate) enum Owner {
     Wire,
     /// A VF that belongs to no interface.
     Unassigned,
+    /// The kernel beside us, which sent it.
+    Kernel,
 }
 
 impl Counters {
@@ -119,6 +122,12 @@ impl Counters {
         &self.unassigned
     }
 
+    /// Packets that the kernel beside us sent.
+    #[must_use]
+    pub const fn kernel(&self) -> &PacketCounters {
+        &self.kernel
+    }
+
     /// Packets of VMs that were sent out of the uplink, with their outer headers.
     #[must_use]
     pub const fn sent_to_wire(&self) -> Traffic {
@@ -136,6 +145,7 @@ impl Counters {
             Owner::Receiver(id) => &mut self.interfaces.entry(id).or_default().from_network,
             Owner::Wire => &mut self.wire,
             Owner::Unassigned => &mut self.unassigned,
+            Owner::Kernel => &mut self.kernel,
         };
         counters.count(bytes, outcome);
     }

@@ -87,7 +87,7 @@ fn check_length(
             Outcome::Drop(reason)
         });
     }
-    // What stands behind the packet is no part of it: neither endpoint asked for it, nor can hardware look at it.
+    // Padding does not count: rules see the packet's length, not the frame's.
     Ok(())
 }
 

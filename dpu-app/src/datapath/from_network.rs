@@ -12,6 +12,7 @@ use packet::{
 
 use super::arrival::Arrival;
 use super::counters::Owner;
+use super::token_bucket::TokenBucket;
 use super::underlay::{Underlay, UplinkResponse};
 use super::{Outcome, Port, Time, reason_of};
 
@@ -34,26 +35,26 @@ impl From<DropReason> for Received<'_> {
 }
 
 /// Takes a frame from the wire. What is VXLAN to our VTEP is decapsulated in place; VNI and inner destination MAC choose
-/// the interface.
+/// the interface. All else is the kernel's beside us, who has a port when there is a limit for what it gets.
 pub(crate) fn receive<'s>(
     now: Time,
     snapshot: &'s Snapshot,
     underlay: &mut Underlay,
+    kernel: Option<&mut TokenBucket>,
     frame: &mut Frame,
 ) -> Received<'s> {
     let outer = match packet::parse_vxlan(frame.bytes()) {
         Ok(outer) if outer.destination == snapshot.node.vtep.ip() => outer,
         Err(VxlanError::Malformed) => return DropReason::Malformed.into(),
         Ok(_) | Err(VxlanError::NotVxlan(_)) => {
-            return for_the_node(now, snapshot, underlay, frame).into();
+            return for_the_node(now, snapshot, underlay, kernel, frame).into();
         }
     };
     let Some(vpc) = vpc_of(snapshot, &outer) else {
         return DropReason::UnknownVni.into();
     };
-    if decapsulate(frame, &outer).is_err() {
-        return DropReason::Malformed.into();
-    }
+    // What trails the datagram stays, as it does when the card takes the outer headers off.
+    frame.trim_front(outer.inner().start);
     let inner = match packet::parse(frame.bytes()) {
         Ok(inner) => inner,
         Err(error) => return reason_of(error).into(),
@@ -66,20 +67,30 @@ pub(crate) fn receive<'s>(
     Received { owner: Owner::Receiver(interface.id), way }
 }
 
-/// Neighbour discovery of the underlay is answered and learned from. All else would be the kernel's beside us.
+/// Questions for our VTEP's MAC are answered. All else goes to the kernel, also what a neighbour was learned from: the
+/// kernel may have asked too.
 fn for_the_node(
     now: Time,
     snapshot: &Snapshot,
     underlay: &mut Underlay,
+    kernel: Option<&mut TokenBucket>,
     frame: &mut Frame,
 ) -> Outcome {
-    let Ok(parsed) = packet::parse(frame.bytes()) else {
-        return Outcome::Drop(DropReason::NotOurVtep);
+    let response = match packet::parse(frame.bytes()) {
+        Ok(parsed) => underlay.handle(now, &snapshot.node, &parsed, frame),
+        Err(_) => UplinkResponse::NotForUs,
     };
-    match underlay.handle(now, &snapshot.node, &parsed, frame) {
-        UplinkResponse::Answered => Outcome::Reply { port: Port::Uplink },
-        UplinkResponse::Learned => Outcome::Consumed,
-        UplinkResponse::NotForUs => Outcome::Drop(DropReason::NotOurVtep),
+    match (response, kernel) {
+        (UplinkResponse::Answered, _) => Outcome::Reply { port: Port::Uplink },
+        (UplinkResponse::Learned | UplinkResponse::NotForUs, Some(limit)) => {
+            if limit.take(now) {
+                Outcome::Forward { port: Port::Kernel }
+            } else {
+                Outcome::Drop(DropReason::RateLimited)
+            }
+        }
+        (UplinkResponse::Learned, None) => Outcome::Consumed,
+        (UplinkResponse::NotForUs, None) => Outcome::Drop(DropReason::NotOurVtep),
     }
 }
 
@@ -87,12 +98,6 @@ fn for_the_node(
 fn vpc_of<'s>(snapshot: &'s Snapshot, outer: &VxlanPacket) -> Option<&'s Vpc> {
     let vni = Vni::try_from(u64::from(outer.vni)).ok()?;
     snapshot.vpc_of_vni(vni).filter(|vpc| !vpc.local_by_mac.is_empty())
-}
-
-fn decapsulate(frame: &mut Frame, outer: &VxlanPacket) -> Result<(), packet::NoRoom> {
-    let inner = outer.inner();
-    frame.trim_front(inner.start);
-    frame.resize(inner.len())
 }
 
 /// The interface that the inner destination MAC names.

@@ -24,6 +24,7 @@ mod shard;
 #[cfg(test)]
 mod test_frames;
 mod time;
+mod token_bucket;
 pub mod too_big;
 mod track;
 pub mod underlay;

@@ -13,19 +13,23 @@ pub enum Port {
     Uplink,
     /// A VF's representor: frames its VM sends come from here, frames for it go there.
     Vf(VfIndex),
+    /// The kernel beside us, which shares the uplink: what is not the datapath's goes there, where
+    /// [`Settings::kernel_port`](super::settings::Settings::kernel_port) says so; what it sends goes to the wire.
+    Kernel,
 }
 
 /// A text that names no port.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{0}` names no port; ports are vf0, vf1, ... and uplink")]
+#[error("`{0}` names no port; ports are vf0, vf1, ..., uplink and kernel")]
 pub struct PortSyntax(String);
 
-/// `uplink`, `vf0`, `vf1`, ...
+/// `uplink`, `vf0`, `vf1`, ..., `kernel`
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Uplink => f.write_str("uplink"),
             Self::Vf(VfIndex(number)) => write!(f, "vf{number}"),
+            Self::Kernel => f.write_str("kernel"),
         }
     }
 }
@@ -35,9 +39,13 @@ impl FromStr for Port {
 
     /// Reads exactly what `Display` writes, so that a port has one name.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let port = match text.strip_prefix("vf") {
-            Some(number) => number.parse().ok().map(|number| Self::Vf(VfIndex(number))),
-            None => (text == "uplink").then_some(Self::Uplink),
+        let port = match text {
+            "uplink" => Some(Self::Uplink),
+            "kernel" => Some(Self::Kernel),
+            _ => text
+                .strip_prefix("vf")
+                .and_then(|number| number.parse().ok())
+                .map(|number| Self::Vf(VfIndex(number))),
         };
         port.filter(|port| port.to_string() == text).ok_or_else(|| PortSyntax(text.to_owned()))
     }
@@ -75,10 +83,13 @@ mod tests {
 
     #[test]
     fn a_port_has_one_name() {
-        for port in [Port::Uplink, Port::Vf(VfIndex(0)), Port::Vf(VfIndex(u16::MAX))] {
+        for port in [Port::Uplink, Port::Vf(VfIndex(0)), Port::Vf(VfIndex(u16::MAX)), Port::Kernel]
+        {
             assert_eq!(port.to_string().parse(), Ok(port));
         }
-        for wrong in ["", "vf", "vf00", "vf+1", "vf-1", "vf65536", "VF0", "uplink0", "eth0"] {
+        for wrong in
+            ["", "vf", "vf00", "vf+1", "vf-1", "vf65536", "VF0", "uplink0", "Kernel", "eth0"]
+        {
             assert_eq!(wrong.parse::<Port>(), Err(PortSyntax(wrong.to_owned())));
         }
     }

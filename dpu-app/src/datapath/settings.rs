@@ -19,6 +19,8 @@ pub struct Settings {
     pub tcp: TcpSettings,
     /// When connections become candidates for hardware.
     pub offload: OffloadSettings,
+    /// The port to the kernel beside us; absent: there is none, and what is not the datapath's is dropped.
+    pub kernel_port: Option<KernelPortSettings>,
 }
 
 /// How many connections there may be.
@@ -190,6 +192,22 @@ pub struct OffloadSettings {
     pub after_packets: u32,
 }
 
+/// How much of what is not the datapath's the kernel beside us gets, of each core.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct KernelPortSettings {
+    /// Frames a second in the long run.
+    pub packets_per_second: NonZeroU32,
+    /// Frames at once, after a silence.
+    pub burst: NonZeroU32,
+}
+
+impl Default for KernelPortSettings {
+    fn default() -> Self {
+        Self { packets_per_second: const_non_zero(10_000), burst: const_non_zero(1000) }
+    }
+}
+
 /// For constants that are visibly positive.
 const fn const_non_zero(number: u32) -> NonZeroU32 {
     match NonZeroU32::new(number) {
@@ -206,7 +224,8 @@ mod tests {
     fn what_is_left_out_has_its_default() {
         let settings: Settings = serde_json::from_str(
             r#"{"timeouts": {"udpOneWay": 5}, "tcp": {"pickUp": {"for": 60}},
-                "connections": {"tableSize": 100}, "offload": {"afterPackets": 3}}"#,
+                "connections": {"tableSize": 100}, "offload": {"afterPackets": 3},
+                "kernelPort": {"burst": 5}}"#,
         )
         .unwrap();
         assert_eq!(settings.timeouts.udp_one_way.duration(), Duration::from_secs(5));
@@ -214,6 +233,8 @@ mod tests {
         assert_eq!(settings.tcp.pick_up, PickUp::For(Seconds(NonZeroU32::new(60).unwrap())));
         assert_eq!(settings.connections.table_size.get(), 100);
         assert_eq!(settings.offload.after_packets, 3);
+        let kernel = settings.kernel_port.unwrap();
+        assert_eq!((kernel.packets_per_second.get(), kernel.burst.get()), (10_000, 5));
         assert_eq!(serde_json::from_str::<Settings>("{}").unwrap(), Settings::default());
     }
 
@@ -225,6 +246,8 @@ mod tests {
             r#"{"connections": {"tableSize": 0}}"#,
             r#"{"connections": {"tableSize": 4000000000}}"#,
             r#"{"tcp": {"pickUp": "sometimes"}}"#,
+            r#"{"kernelPort": {"packetsPerSecond": 0}}"#,
+            r#"{"kernelPort": {"rate": 1}}"#,
         ] {
             assert!(serde_json::from_str::<Settings>(wrong).is_err(), "{wrong}");
         }

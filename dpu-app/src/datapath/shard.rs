@@ -4,13 +4,15 @@ use model::snapshot::{InterfaceId, Snapshot};
 use packet::Frame;
 
 use super::conntrack::{
-    Connection, ConnectionHandle, ConnectionTable, Event, FlowDirection, KeyHasher, Offload,
+    Connection, ConnectionHandle, ConnectionTable, Event, FlowDirection, KeyHasher, Offload, State,
+    TcpState,
 };
 use super::counters::{Counters, Owner};
 use super::effects::{Effect, Effects, RemovalReason};
 use super::execute::solicit;
 use super::fragments::FragmentTable;
 use super::settings::Settings;
+use super::token_bucket::TokenBucket;
 use super::underlay::Underlay;
 use super::{Outcome, Port, Time, from_network, from_vm};
 use model::decision::DropReason;
@@ -32,6 +34,8 @@ pub struct Shard {
     pub(super) table: ConnectionTable,
     pub(super) fragments: FragmentTable,
     pub(super) underlay: Underlay,
+    /// What the kernel's port may still take, if there is one.
+    kernel: Option<TokenBucket>,
     pub(super) counters: Counters,
     sweep: Sweep,
 }
@@ -62,6 +66,9 @@ impl Shard {
                 hasher,
             ),
             underlay: Underlay::new(),
+            kernel: settings
+                .kernel_port
+                .map(|limit| TokenBucket::new(limit.packets_per_second, limit.burst, now)),
             counters: Counters::default(),
             sweep: Sweep::default(),
         }
@@ -88,9 +95,11 @@ impl Shard {
                 None => (Owner::Unassigned, Err(Outcome::Drop(DropReason::InterfaceDown))),
             },
             Port::Uplink => {
-                let from = from_network::receive(now, snapshot, &mut self.underlay, frame);
+                let (underlay, kernel) = (&mut self.underlay, self.kernel.as_mut());
+                let from = from_network::receive(now, snapshot, underlay, kernel, frame);
                 (from.owner, from.way)
             }
+            Port::Kernel => (Owner::Kernel, Err(Outcome::Forward { port: Port::Uplink })),
         };
         let outcome = match way {
             Ok(arrival) => self.track(now, snapshot, &arrival, frame, effects),
@@ -222,7 +231,10 @@ impl Shard {
             return false;
         };
         connection.count_hardware(direction, packets, bytes);
-        if packets > 0 {
+        // Counters do not say when: what was carried before a reset is no sign of life after it. From the reset on, rules
+        // are being removed, and software sees what comes.
+        let is_reset = matches!(connection.state(), State::Tcp(TcpState::Reset { .. }));
+        if packets > 0 && !is_reset {
             self.table.observe(id, direction, Event::Packet, at);
         }
         true

@@ -3,7 +3,7 @@
 use packet::VtepAddr;
 use rte_flow_compiler::NotOffloaded;
 
-use super::manager::{Manager, News, Notice, Offer};
+use super::manager::{Manager, News, Notice, Offer, RuleCounters};
 use crate::datapath::conntrack::{Offload, WhySoftware};
 use crate::datapath::effects::Effect;
 use crate::datapath::{ConnectionHandle, FlowDirection, Shard, Time};
@@ -73,15 +73,21 @@ impl Notice {
     /// Tells the shard; traffic that the NIC carried was there at `now` at the latest.
     pub fn tell(&self, now: Time, shard: &mut Shard) {
         let (connection, direction) = (self.connection, self.direction);
-        match &self.news {
-            News::InHardware => shard.set_offload(connection, direction, Offload::Hardware),
-            News::InSoftware(why) => {
-                shard.set_offload(connection, direction, Offload::Software(why.into()))
-            }
+        let place = match &self.news {
+            News::InHardware => Offload::Hardware,
+            News::InSoftware(why) => Offload::Software(why.into()),
             News::Carried(carried) => {
-                shard.hardware_activity(connection, direction, carried.packets, carried.bytes, now)
+                let RuleCounters { packets, bytes } = *carried;
+                shard.hardware_activity(connection, direction, packets, bytes, now);
+                return;
             }
         };
+        let known = shard.connection(connection).map(|known| *known.offload().get(direction));
+        // The shard has withdrawn the direction, and this was on the way already: the rule is leaving.
+        if matches!(known, Some(Offload::Software(why)) if !why.is_managers()) {
+            return;
+        }
+        shard.set_offload(connection, direction, place);
     }
 }
 

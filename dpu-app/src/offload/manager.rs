@@ -16,7 +16,7 @@ use crate::datapath::{ConnectionHandle, FlowDirection, Time};
 
 /// How the manager deals with the NIC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct OffloadSettings {
     /// How often the counter of each rule is read, milliseconds.
     pub poll_interval_ms: u64,

@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use dpu_app::datapath::settings::Settings;
 use dpu_app::datapath::{Outcome, Port};
 use model::decision::DropReason;
 use packet::{Frame, Mac, VxlanHeader, VxlanTunnel};
@@ -89,6 +92,28 @@ fn what_is_not_for_us() {
     assert_eq!(reason(&other), Some(DropReason::NotOurVtep));
     assert_eq!(reason(&inner().udp((1, 2), 0)), Some(DropReason::NotOurVtep));
     assert_eq!(reason(&other[..30]), Some(DropReason::Malformed));
+}
+
+#[test]
+fn what_is_not_for_us_is_the_kernels_where_it_has_a_port() {
+    let settings: Settings =
+        serde_json::from_str(r#"{"kernelPort": {"packetsPerSecond": 2, "burst": 1}}"#).unwrap();
+    let mut world = World::with(settings);
+    let other = inner().udp((1, 2), 0);
+    assert_eq!(world.wire(1, &other), End::Kernel(other.clone()), "untouched");
+    assert_eq!(world.wire(1, &other).reason(), Some(DropReason::RateLimited));
+    assert_eq!(world.wire(2, &other), End::Kernel(other.clone()), "a limit of its own");
+    let ours = encapsulated("192.0.2.2", 100, &inner().udp((1, 2), 0));
+    assert_eq!(world.wire(1, &ours).at(), Some((1, 0)), "not limited");
+    world.wait(Duration::from_millis(500));
+    assert_eq!(world.wire(1, &other), End::Kernel(other.clone()));
+    for frame in [&other[..], &[], &ours] {
+        let (outcome, sent) = world.process(1, Port::Kernel, frame);
+        assert_eq!((outcome, &sent[..]), (Outcome::Forward { port: Port::Uplink }, frame));
+    }
+    let counters = world.nodes[&1].shard.counters();
+    assert_eq!((counters.kernel().forwarded, counters.wire().forwarded), (3, 2));
+    assert_eq!(counters.wire().dropped(DropReason::RateLimited), 1);
 }
 
 #[test]

@@ -3,6 +3,7 @@ use dpu_app::datapath::effects::Effect;
 use dpu_app::datapath::effects::RemovalReason::{Expired, Reset};
 use dpu_app::datapath::settings::Settings;
 use dpu_app::datapath::{ConnectionHandle, FlowDirection, Time};
+use dpu_app::offload::{News, Notice};
 
 use super::frames::{Ip, ip};
 use super::world::{INTENT, World, seconds};
@@ -54,6 +55,26 @@ fn tcp_when_established() {
     world.vm(2, 0, &back.tcp((2, 1), "FA"));
     world.vm(1, 0, &there.tcp((1, 2), "FA"));
     assert_eq!(news(&mut world), (vec![], 1));
+}
+
+#[test]
+fn late_news_of_a_withdrawn_direction_is_old_news() {
+    let mut world = World::new();
+    let (there, back) = (ip([1, 10], [1, 20]), ip([1, 20], [1, 10]));
+    world.vm(1, 0, &there.tcp((1, 2), "S"));
+    world.vm(2, 0, &back.tcp((2, 1), "SA"));
+    world.vm(1, 0, &there.tcp((1, 2), "A"));
+    let connection = only(&mut world);
+    let direction = FlowDirection::Forward;
+    let notice = Notice { connection, direction, news: News::InHardware };
+    let place = |world: &mut World| {
+        *world.shard(1).connection(connection).unwrap().offload().get(direction)
+    };
+    notice.tell(Time::ZERO, world.shard(1));
+    assert_eq!(place(&mut world), Offload::Hardware);
+    world.vm(1, 0, &there.tcp((1, 2), "FA"));
+    notice.tell(Time::ZERO, world.shard(1));
+    assert_eq!(place(&mut world), Offload::Software(WhySoftware::Ending));
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub enum End {
     Refused { reason: DropReason, frame: Vec<u8> },
     /// On the wire, to somebody else.
     Wire(Vec<u8>),
+    /// Handed to the kernel beside the datapath.
+    Kernel(Vec<u8>),
     /// The datapath's own.
     Consumed,
 }
@@ -53,6 +55,7 @@ impl End {
             Self::Delivered { frame, .. }
             | Self::Replied(frame)
             | Self::Wire(frame)
+            | Self::Kernel(frame)
             | Self::Refused { frame, .. } => frame,
             other => panic!("no frame: {other:?}"),
         }
@@ -149,6 +152,7 @@ impl World {
                 End::Replied(frame)
             }
             Outcome::Consumed => End::Consumed,
+            Outcome::Forward { port: Port::Kernel } => End::Kernel(frame),
             Outcome::Forward { port: Port::Vf(vf) } => End::Delivered { node: at, vf: vf.0, frame },
             Outcome::Forward { port: Port::Uplink } => {
                 let outer = packet::parse_vxlan(&frame).expect("VXLAN");

@@ -91,7 +91,8 @@ pub struct EalConfig {
 pub struct PortsConfig {
     /// Devices as DPDK names them, with their arguments.
     pub devices: Vec<String>,
-    /// Which DPDK port is which, where that cannot be found out: `uplink`, `vf0`, ... to DPDK's name.
+    /// Which DPDK port is which, where that cannot be found out: `uplink`, `vf0`, ... to DPDK's name. `kernel` never can
+    /// be found out, and goes with [`Settings::kernel_port`].
     #[serde(default, deserialize_with = "port_names")]
     pub names: BTreeMap<Port, String>,
     /// Longest IP packet of a port, bytes.
@@ -132,16 +133,12 @@ pub struct OffloadConfig {
     /// The profile that describes the NIC.
     pub profile: String,
     /// How rules are retried and counted.
-    pub manager: OffloadSettings,
+    pub timing: OffloadSettings,
 }
 
 impl Default for OffloadConfig {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            profile: "bluefield3-sws".into(),
-            manager: OffloadSettings::default(),
-        }
+        Self { enabled: true, profile: "bluefield3-sws".into(), timing: OffloadSettings::default() }
     }
 }
 
@@ -227,6 +224,21 @@ impl Config {
         if !(1280..=9600).contains(&ports.mtu) {
             return Some(format!("[ports] mtu = {}: expected 1280 to 9600", ports.mtu));
         }
+        match (ports.names.contains_key(&Port::Kernel), self.datapath.kernel_port) {
+            (true, None) => {
+                return Some(
+                    "[ports.names] kernel: also limit what it gets, with [datapath.kernelPort] packetsPerSecond and burst"
+                        .into(),
+                );
+            }
+            (false, Some(_)) => {
+                return Some(
+                    "[datapath.kernelPort]: also say which port it is, in [ports.names], as `kernel = \"net_tap0\"`"
+                        .into(),
+                );
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
         if let Err(error) = Profile::named(&self.offload.profile) {
             return Some(format!("[offload] profile: {error}"));
         }
@@ -268,11 +280,13 @@ mod tests {
     #[test]
     fn ports_are_named() {
         let config = parse(
-            "node = \"a\"\n[ports]\ndevices = [\"net_pcap0\", \"net_tap0\"]\n[ports.names]\nuplink = \"net_pcap0\"\nvf3 = \"net_tap0\"",
+            "node = \"a\"\n[ports]\ndevices = [\"net_pcap0\", \"net_tap0\", \"net_tap1\"]\n[ports.names]\nuplink = \"net_pcap0\"\nvf3 = \"net_tap0\"\nkernel = \"net_tap1\"\n[datapath.kernelPort]\nburst = 7",
         )
         .unwrap();
         assert_eq!(config.ports.names[&Port::Uplink], "net_pcap0");
         assert_eq!(config.ports.names[&Port::Vf(VfIndex(3))], "net_tap0");
+        assert_eq!(config.ports.names[&Port::Kernel], "net_tap1");
+        assert_eq!(config.datapath.kernel_port.unwrap().burst.get(), 7);
     }
 
     #[test]
@@ -288,6 +302,14 @@ mod tests {
             (
                 "node = \"a\"\n[ports]\ndevices = [\"x\"]\n[ports.names]\nwan = \"x\"",
                 "dpud.toml:4: `wan` names no port",
+            ),
+            (
+                "node = \"a\"\n[ports]\ndevices = [\"x\"]\n[ports.names]\nkernel = \"x\"",
+                "dpud.toml: [ports.names] kernel: also limit",
+            ),
+            (
+                "node = \"a\"\n[ports]\ndevices = [\"x\"]\n[datapath.kernelPort]",
+                "dpud.toml: [datapath.kernelPort]: also say which port",
             ),
             ("node = ", "dpud.toml:1: "),
         ] {

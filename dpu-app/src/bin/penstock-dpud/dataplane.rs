@@ -80,7 +80,7 @@ pub fn run(
     let offload = rules_for(&config.offload, &by_name).map(|(rules, nic)| Offload {
         rules,
         nic,
-        settings: config.offload.manager,
+        settings: config.offload.timing,
         wishes: far_end.wishes,
         notices: far_end.notices,
     });
@@ -134,7 +134,7 @@ fn rules_for<'p>(
         })
         .filter_map(|(name, port)| match name {
             PortName::Vf(vf) => Some((*vf, EthdevPort(port.device().id))),
-            PortName::Uplink => None,
+            PortName::Uplink | PortName::Kernel => None,
         })
         .collect();
     if vfs.is_empty() {

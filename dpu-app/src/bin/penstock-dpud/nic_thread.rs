@@ -15,7 +15,7 @@ use packet::Mac;
 use rte_flow::FlowError;
 use rte_flow_compiler::{Nic, NotOffloaded};
 use rtrb::{Consumer, Producer};
-use tracing::{debug, info};
+use tracing::{debug, info, trace};
 
 use crate::dpdk::{Port, RuleHandle, Rules};
 use crate::nic_status::{NicStatus, OffloadStatus, PortStatus, QueueDepths};
@@ -268,6 +268,7 @@ fn carry_out(
     let reply = match request {
         Request::Insert(rule) => {
             let result = rules.insert(&rule);
+            trace!(ok = result.is_ok(), "{rule}");
             if let Err(error) = &result {
                 failed("insert", error);
             }

@@ -58,12 +58,19 @@ impl ObjectView<'_> {
     fn node_status(&self, name: &str) -> Option<Value> {
         (name == self.node).then(|| {
             let wire = self.report.sent_to_wire;
-            json!({
+            let mut status = json!({
                 "uplink": self.port_status(Port::Uplink),
                 "flows": self.report.connections,
                 "fromWireForNobody": packets(&self.report.wire),
                 "toWire": {"packets": wire.packets, "bytes": wire.bytes},
-            })
+            });
+            if self.nic.ports.contains_key(&Port::Kernel)
+                && let Some(status) = status.as_object_mut()
+            {
+                status.insert("kernel".into(), self.port_status(Port::Kernel));
+                status.insert("fromKernel".into(), packets(&self.report.kernel));
+            }
+            status
         })
     }
 

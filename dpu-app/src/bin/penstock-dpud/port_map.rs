@@ -147,6 +147,9 @@ mod tests {
         assert_eq!(names(port_map(&devices, &both)).unwrap(), "uplink=net_pcap0 vf0=net_tap0");
         let wrong = BTreeMap::from([(Port::Uplink, "net_pcap7".to_owned())]);
         let error = names(port_map(&devices, &wrong)).unwrap_err();
+        let kernel = BTreeMap::from([(Port::Kernel, "net_tap0".to_owned())]);
+        let map = names(port_map(&devices, &kernel));
+        assert_eq!(map.unwrap(), "uplink=net_pcap0 kernel=net_tap0", "the other one is the uplink");
         assert!(error.contains("it has net_pcap0, net_tap0"), "{error}");
         let nothing = names(port_map(&BTreeMap::new(), &BTreeMap::new())).unwrap_err();
         assert!(nothing.contains("DPDK has none"), "{nothing}");

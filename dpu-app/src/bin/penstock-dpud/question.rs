@@ -73,6 +73,8 @@ pub struct Report {
     pub wire: PacketCounters,
     /// Packets from VFs without interface.
     pub unassigned: PacketCounters,
+    /// Packets that the kernel beside us sent.
+    pub kernel: PacketCounters,
     /// What was sent out of the uplink for VMs.
     pub sent_to_wire: Traffic,
     /// Packets that ports did not take.

@@ -70,6 +70,7 @@ fn publish(shared: &Shared, report: &Report) {
     }
     publish_packets("", "wire", &report.wire);
     publish_packets("", "unassigned", &report.unassigned);
+    publish_packets("", "kernel", &report.kernel);
     let Traffic { packets, bytes } = report.sent_to_wire;
     counter!("penstock_wire_sent_packets_total").absolute(packets);
     counter!("penstock_wire_sent_bytes_total").absolute(bytes);

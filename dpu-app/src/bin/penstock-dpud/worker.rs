@@ -53,6 +53,7 @@ pub struct Worker<'p> {
     uplink: Option<usize>,
     /// By VF: the place in `ports`.
     vfs: Vec<Option<usize>>,
+    kernel: Option<usize>,
     shard: Shard,
     effects: Effects,
     offload: Option<OffloadLink>,
@@ -75,13 +76,14 @@ impl<'p> Worker<'p> {
         offload: Option<OffloadLink>,
         questions: Consumer<Question>,
     ) -> Self {
-        let (mut names, mut uplink, mut vfs) = (Vec::new(), None, Vec::new());
+        let (mut names, mut uplink, mut vfs, mut kernel) = (Vec::new(), None, Vec::new(), None);
         let mut workers = Vec::new();
         for (port, (id, queues)) in ports {
             put(&mut names, id.into(), port);
             match port {
                 Port::Uplink => uplink = Some(workers.len()),
                 Port::Vf(VfIndex(vf)) => put(&mut vfs, vf.into(), workers.len()),
+                Port::Kernel => kernel = Some(workers.len()),
             }
             workers.push(WorkerPort { queues, outgoing: Burst::new(), unsent: 0 });
         }
@@ -93,6 +95,7 @@ impl<'p> Worker<'p> {
             names,
             uplink,
             vfs,
+            kernel,
             shard: Shard::new(settings, seed(), now),
             effects: Effects::with_capacity(EFFECTS),
             offload,
@@ -185,6 +188,7 @@ impl<'p> Worker<'p> {
         let place = match port {
             Port::Uplink => self.uplink,
             Port::Vf(VfIndex(vf)) => self.vfs.get(usize::from(vf)).copied().flatten(),
+            Port::Kernel => self.kernel,
         };
         let Some(port) = place.and_then(|place| self.ports.get_mut(place)) else {
             self.tally.no_port = self.tally.no_port.wrapping_add(1);
@@ -289,6 +293,7 @@ impl<'p> Worker<'p> {
         report.connections = self.shard.connection_count();
         report.wire = counters.wire().clone();
         report.unassigned = counters.unassigned().clone();
+        report.kernel = counters.kernel().clone();
         report.sent_to_wire = counters.sent_to_wire();
         for (name, place) in self.ports_by_name() {
             if let Some(port) = self.ports.get(place) {
@@ -305,9 +310,11 @@ impl<'p> Worker<'p> {
 
     fn ports_by_name(&self) -> impl Iterator<Item = (Port, usize)> {
         let uplink = self.uplink.map(|place| (Port::Uplink, place));
+        let kernel = self.kernel.map(|place| (Port::Kernel, place));
         let vfs = (0..).zip(&self.vfs);
         uplink
             .into_iter()
+            .chain(kernel)
             .chain(vfs.filter_map(|(vf, place)| Some((Port::Vf(VfIndex(vf)), (*place)?))))
     }
 }

@@ -13,6 +13,8 @@ use std::time::Duration;
 /// A namespace that is removed with this value.
 pub struct Namespace {
     pub name: String,
+    /// Where DPDK programs that run in it keep their sockets and locks, which they leave behind.
+    pub runtime: tempfile::TempDir,
 }
 
 impl Namespace {
@@ -22,7 +24,7 @@ impl Namespace {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("penstock-{purpose}-{}-{number}", std::process::id());
         run("ip", &["netns", "add", &name]);
-        let namespace = Self { name };
+        let namespace = Self { name, runtime: tempfile::tempdir().expect("a directory") };
         // No router solicitations or other frames of the kernel's own between those of a test.
         namespace.ip(&["link", "set", "lo", "up"]);
         namespace.sysctl("net.ipv6.conf.default.disable_ipv6", "1");

@@ -24,10 +24,10 @@ pub fn dpdk(program: &str, namespace: &Namespace, device: &str) -> Command {
     let mut command = Command::new("ip");
     command
         .args(["netns", "exec", &namespace.name])
+        .env("RUNTIME_DIRECTORY", namespace.runtime.path())
         // Into a pipe, C programs would hold their output back.
         .args(["stdbuf", "-oL", program])
         .args(["--no-huge", "-m", "256", "--no-pci", "-l", "0,1"])
-        .arg(format!("--file-prefix={}", namespace.name))
         .arg("-d")
         .arg(library())
         .arg("--vdev")

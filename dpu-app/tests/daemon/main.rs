@@ -1,0 +1,184 @@
+//! A daemon on a simulated NIC between kernels: from DHCP to connections in hardware, policy, and death.
+//!
+//! Needs root and TAP interfaces; without them it is skipped, and fails under CI.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dpu_app::api::v1::flow_direction::Path as FlowPath;
+use support::{Connection, Daemon, Namespace, obstacle, wait_for};
+
+const MAC_0: &str = "02:00:00:00:01:10";
+const MAC_1: &str = "02:00:00:00:01:11";
+
+/// Two VMs in a subnet; `ingress` is what their security group lets in.
+fn intent(ingress: &str) -> String {
+    format!(
+        r#"
+apiVersion: penstock.dev/v1alpha1
+kind: Node
+metadata: {{name: dpu}}
+spec: {{vtep: 192.0.2.1, mac: "02:00:00:00:00:01", underlay: {{prefix: 192.0.2.0/24}}}}
+---
+apiVersion: penstock.dev/v1alpha1
+kind: Vpc
+metadata: {{name: red}}
+spec: {{cidrs: [10.0.0.0/16]}}
+---
+apiVersion: penstock.dev/v1alpha1
+kind: Subnet
+metadata: {{name: red-a}}
+spec: {{vpc: red, cidrs: [10.0.1.0/24]}}
+---
+apiVersion: penstock.dev/v1alpha1
+kind: SecurityGroup
+metadata: {{name: group}}
+spec: {{vpc: red, ingress: [{ingress}], egress: [{{protocol: any}}]}}
+---
+apiVersion: penstock.dev/v1alpha1
+kind: Interface
+metadata: {{name: vm0}}
+spec: {{subnet: red-a, node: dpu, vf: 0, mac: "{MAC_0}", addresses: [10.0.1.10], securityGroups: [group]}}
+---
+apiVersion: penstock.dev/v1alpha1
+kind: Interface
+metadata: {{name: vm1}}
+spec: {{subnet: red-a, node: dpu, vf: 1, mac: "{MAC_1}", addresses: [10.0.1.11], securityGroups: [group]}}
+"#
+    )
+}
+
+/// The files of a test.
+struct Files {
+    config: PathBuf,
+    socket: PathBuf,
+    dhcp_script: PathBuf,
+}
+
+fn files(directory: &Path) -> Files {
+    let test = std::env::current_exe().expect("the test's own path");
+    let driver = test.with_file_name("libpenstock_eswitch.so");
+    let files = Files {
+        config: directory.join("dpud.toml"),
+        socket: directory.join("dpud.sock"),
+        dhcp_script: directory.join("dhcp"),
+    };
+    let config = format!(
+        r#"node = "dpu"
+[intent]
+stateDirectory = "{directory}/state"
+[api]
+socket = "{socket}"
+[eal]
+drivers = ["{driver}"]
+[ports]
+devices = ["net_eswitch0,vfs=2,representor=vf[0-1],uplink=packet:up0,vf0=tap:vf0,vf1=tap:vf1"]
+[offload.timing]
+pollIntervalMs = 200
+"#,
+        directory = directory.display(),
+        socket = files.socket.display(),
+        driver = driver.display(),
+    );
+    fs::write(&files.config, config).unwrap();
+    let script =
+        "#!/bin/sh\n[ \"$1\" = bound ] || exit 0\nip addr add \"$ip/$mask\" dev \"$interface\"\n";
+    fs::write(&files.dhcp_script, script).unwrap();
+    fs::set_permissions(&files.dhcp_script, PermissionsExt::from_mode(0o755)).unwrap();
+    files
+}
+
+#[test]
+fn a_daemon_from_start_to_end() {
+    if let Some(obstacle) = obstacle() {
+        assert!(std::env::var_os("CI").is_none(), "the daemon's tests cannot run: {obstacle}");
+        eprintln!("skipped: {obstacle}");
+        return;
+    }
+    let open = intent("{protocol: any}");
+    let directory = tempfile::tempdir().unwrap();
+    let files = files(directory.path());
+    let [dpu, vm0, vm1] = ["dpu", "vm0", "vm1"].map(Namespace::new);
+    dpu.run(&["ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1"]);
+    dpu.run(&["ip", "link", "set", "up0", "up"]);
+    dpu.run(&["ip", "link", "set", "up1", "up"]);
+
+    // Without intent it runs, and takes intent whole or not at all.
+    let daemon = Daemon::start(&dpu, &files.config, &files.socket);
+    assert_eq!(daemon.status().unwrap().epoch, 0);
+    let refusal = daemon.apply(&open.replace("red-a, node: dpu, vf: 1", "blue, node: dpu, vf: 1"));
+    assert!(refusal.unwrap_err().iter().any(|text| text.contains("test.yaml")));
+    assert_eq!(daemon.status().unwrap().epoch, 0);
+    assert_eq!(daemon.apply(&open), Ok(6));
+
+    // VMs with nothing but a DHCP client.
+    vm0.become_vm(&dpu, "vf0", MAC_0, &files.dhcp_script);
+    vm1.become_vm(&dpu, "vf1", MAC_1, &files.dhcp_script);
+    vm0.run(&["busybox", "ping", "-c", "2", "-W", "2", "10.0.1.11"]);
+
+    // A connection moves into the NIC, which then carries it alone.
+    let mut connection = Connection::open(&vm0, &vm1, "10.0.1.11:5000".parse().unwrap());
+    assert!(connection.echoes());
+    let before = wait_for("flow in hardware", Duration::from_secs(10), || {
+        assert!(connection.echoes());
+        daemon.tcp_flows().into_iter().find(|flow| {
+            [&flow.forward, &flow.reverse].into_iter().flatten().all(|direction| {
+                direction.path() == FlowPath::Hardware && direction.hardware_packets > 10
+            })
+        })
+    });
+    assert_eq!((before.interface.as_str(), before.state.as_str()), ("vm0", "established"));
+    for _ in 0..20 {
+        assert!(connection.echoes());
+    }
+    let flows = daemon.tcp_flows();
+    let in_software = |flow: &dpu_app::api::v1::Flow| {
+        [&flow.forward, &flow.reverse]
+            .into_iter()
+            .flatten()
+            .map(|d| d.software_packets)
+            .sum::<u64>()
+    };
+    assert_eq!(in_software(&flows[0]), in_software(&before));
+
+    // Policy reaches the hardware within a second.
+    assert_eq!(daemon.apply(&intent("")), Ok(1));
+    wait_for("end of the forbidden connection", Duration::from_secs(1), || {
+        daemon.tcp_flows().is_empty().then_some(())
+    });
+    assert!(!connection.echoes());
+    assert_eq!(daemon.apply(&open), Ok(1));
+
+    // Killed, it leaves nothing that keeps the next one from starting with the same intent.
+    assert_eq!(daemon.end(libc::SIGKILL).signal(), Some(libc::SIGKILL));
+    let daemon = Daemon::start(&dpu, &files.config, &files.socket);
+    assert_eq!(daemon.status().unwrap().epoch, 1);
+    vm0.become_vm(&dpu, "vf0", MAC_0, &files.dhcp_script);
+    vm1.become_vm(&dpu, "vf1", MAC_1, &files.dhcp_script);
+    let mut connection = Connection::open(&vm1, &vm0, "10.0.1.10:5001".parse().unwrap());
+    assert!(connection.echoes());
+
+    assert_eq!(daemon.end(libc::SIGTERM).code(), Some(0));
+    assert!(!files.socket.exists());
+}
+
+#[test]
+fn what_cannot_work_is_said_in_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("dpud.toml");
+    fs::write(&config, "node = \"dpu\"\n[ports]\ndevices = [\"net_null0\"]\nmtus = 1\n").unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_penstock-dpud"))
+        .arg("--config")
+        .arg(&config)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("dpud.toml:4: unknown field `mtus`"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}

@@ -1,0 +1,230 @@
+//! Namespaces that act as VMs, and a daemon with a simulated NIC between them.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dpu_app::api::v1::dpu_client::DpuClient;
+use dpu_app::api::v1::{
+    ApplyRequest, Flow, FlowsRequest, Source, StatusRequest, StatusResponse, apply_response,
+};
+use tokio::runtime::{Builder, Runtime};
+use tonic::transport::{Channel, Endpoint};
+
+/// Why the tests of this file cannot run here.
+pub fn obstacle() -> Option<String> {
+    // SAFETY: asks the kernel for a number.
+    if unsafe { libc::geteuid() } != 0 {
+        return Some("they need root (network namespaces, TAP interfaces)".to_owned());
+    }
+    if !Path::new("/dev/net/tun").exists() {
+        return Some("they need /dev/net/tun".to_owned());
+    }
+    ["ip", "busybox"]
+        .into_iter()
+        .find(|program| Command::new(program).arg("--help").output().is_err())
+        .map(|program| format!("they need {program}; run `cargo xtask setup`"))
+}
+
+/// Runs a program that must succeed.
+pub fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().expect(program);
+    assert!(
+        output.status.success(),
+        "{program} {}: {}{}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Asks again and again until the answer is there.
+pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < limit, "no {what} within {limit:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A network namespace that is removed with this value.
+pub struct Namespace(String);
+
+impl Namespace {
+    pub fn new(purpose: &str) -> Self {
+        let name = format!("penstock-{purpose}-{}", std::process::id());
+        run("ip", &["netns", "add", &name]);
+        let namespace = Self(name);
+        namespace.run(&["ip", "link", "set", "lo", "up"]);
+        namespace
+    }
+
+    /// Runs a program in the namespace.
+    pub fn run(&self, command: &[&str]) {
+        run("ip", &[&["netns", "exec", &self.0], command].concat());
+    }
+
+    /// Makes the namespace the VM behind a VF: its interface, addressed by DHCP.
+    pub fn become_vm(&self, dpu: &Self, interface: &str, mac: &str, script: &Path) {
+        dpu.run(&["ip", "link", "set", interface, "netns", &self.0]);
+        self.run(&["ip", "link", "set", interface, "address", mac, "up"]);
+        let script = script.to_str().unwrap();
+        let dhcp = ["busybox", "udhcpc", "-i", interface, "-n", "-q", "-t", "10", "-T", "1"];
+        self.run(&[&dhcp[..], &["-s", script]].concat());
+    }
+
+    /// Runs `work` on a thread in the namespace.
+    fn enter<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let file = File::open(format!("/run/netns/{}", self.0)).expect("open the namespace");
+        let inside = thread::spawn(move || {
+            // SAFETY: moves this thread alone, which ends with the work.
+            let result = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
+            assert_eq!(result, 0, "setns: {}", std::io::Error::last_os_error());
+            work()
+        });
+        inside.join().expect("the work in the namespace")
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+/// A TCP connection between two namespaces; the other end sends back what comes.
+pub struct Connection(TcpStream);
+
+impl Connection {
+    pub fn open(from: &Namespace, to: &Namespace, address: SocketAddr) -> Self {
+        const PATIENCE: Duration = Duration::from_millis(300);
+        let listener = to.enter(move || TcpListener::bind(address).expect("listen"));
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("accept");
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                if stream.write_all(&buffer[..length]).is_err() {
+                    return;
+                }
+            }
+        });
+        let stream = from.enter(move || {
+            TcpStream::connect_timeout(&address, Duration::from_secs(5)).expect("connect")
+        });
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(stream)
+    }
+
+    /// Whether a message comes back.
+    pub fn echoes(&mut self) -> bool {
+        let mut back = [0; 5];
+        self.0.write_all(b"hello").is_ok() && self.0.read_exact(&mut back).is_ok()
+    }
+}
+
+/// A daemon in a namespace, ended with this value.
+pub struct Daemon {
+    process: Child,
+    log: PathBuf,
+    socket: PathBuf,
+    runtime: Runtime,
+}
+
+impl Daemon {
+    /// Starts a daemon and waits until it answers.
+    pub fn start(namespace: &Namespace, config: &Path, socket: &Path) -> Self {
+        let log = config.with_extension("log");
+        let file = File::options().create(true).append(true).open(&log).unwrap();
+        let process = Command::new("ip")
+            .args(["netns", "exec", &namespace.0, env!("CARGO_BIN_EXE_penstock-dpud"), "--config"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .expect("start the daemon");
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let mut daemon = Self { process, log, socket: socket.to_owned(), runtime };
+        wait_for("answer of the daemon", Duration::from_secs(30), || {
+            assert!(daemon.process.try_wait().unwrap().is_none(), "it ended: {}", daemon.log());
+            daemon.status().filter(|status| status.alive)
+        });
+        daemon
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn call<T>(&self, call: impl AsyncFnOnce(DpuClient<Channel>) -> T) -> Option<T> {
+        let endpoint = Endpoint::try_from(format!("unix://{}", self.socket.display())).unwrap();
+        self.runtime
+            .block_on(async { Some(call(DpuClient::new(endpoint.connect().await.ok()?)).await) })
+    }
+
+    pub fn status(&self) -> Option<StatusResponse> {
+        self.call(async |mut client| {
+            Some(client.status(StatusRequest {}).await.ok()?.into_inner())
+        })?
+    }
+
+    /// Applies intent; returns how many objects changed, or what is wrong with it.
+    pub fn apply(&self, intent: &str) -> Result<usize, Vec<String>> {
+        let source = Source { name: "test.yaml".into(), content: intent.as_bytes().to_vec() };
+        let response = self
+            .call(async |mut client| client.apply(ApplyRequest { sources: vec![source] }).await)
+            .expect("the daemon listens")
+            .expect("the daemon answers");
+        match response.into_inner().result.expect("a result") {
+            apply_response::Result::Applied(applied) => Ok(applied.changes.len()),
+            apply_response::Result::Refused(refused) => Err(refused.diagnostics),
+        }
+    }
+
+    /// The TCP flows.
+    pub fn tcp_flows(&self) -> Vec<Flow> {
+        let all = self.call(async |mut client| {
+            let mut batches =
+                client.flows(FlowsRequest::default()).await.expect("flows").into_inner();
+            let mut flows = Vec::new();
+            while let Some(batch) = batches.message().await.expect("a batch") {
+                flows.extend(batch.flows);
+            }
+            flows
+        });
+        let mut flows = all.expect("the daemon listens");
+        flows.retain(|flow| flow.protocol == 6);
+        flows
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        let id = libc::pid_t::try_from(self.process.id()).unwrap();
+        // SAFETY: a signal to our own child, which was not waited for.
+        unsafe { libc::kill(id, signal) };
+    }
+
+    /// Ends the daemon by a signal; how it ended.
+    pub fn end(mut self, signal: libc::c_int) -> ExitStatus {
+        self.signal(signal);
+        wait_for("end of the daemon", Duration::from_secs(10), || self.process.try_wait().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if thread::panicking() {
+            eprintln!("the daemon's log:\n{}", self.log());
+        }
+    }
+}

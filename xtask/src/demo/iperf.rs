@@ -1,0 +1,121 @@
+//! iperf3: TCP at full speed, and what came of it.
+
+use std::net::IpAddr;
+use std::process::Command;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use serde_json::Value;
+
+use super::namespace::command;
+use super::plan::Vm;
+use super::program::{Running, finish};
+
+/// How long a test may take beyond its own time.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What came of a test.
+pub struct Transfer {
+    /// At the receiver.
+    pub megabits_per_second: f64,
+    /// Of each second: when it ended, in seconds, and how many segments TCP had to send again.
+    seconds: Vec<(f64, u64)>,
+}
+
+impl Transfer {
+    /// Segments that had to be sent again in the second in which `since` the start had passed, and later.
+    pub fn retransmits_after(&self, since: Duration) -> u64 {
+        let later = self.seconds.iter().filter(|(end, _)| *end > since.as_secs_f64());
+        later.map(|(_, count)| count).sum()
+    }
+}
+
+/// Starts a server.
+///
+/// # Errors
+/// When it does not start.
+pub fn serve(vm: &Vm, port: u16) -> Result<Running> {
+    let mut server = command(vm.namespace, "iperf3");
+    server.args(["--server", "--port", &port.to_string()]);
+    Running::start(&mut server, &vm.file(&format!("iperf3-{port}.log")))
+}
+
+/// A client's command.
+pub fn client(vm: &Vm, to: IpAddr, port: u16, seconds: u32) -> Command {
+    let mut client = command(vm.namespace, "iperf3");
+    client.args(["--client", &to.to_string(), "--port", &port.to_string()]);
+    client.args(["--time", &seconds.to_string(), "--connect-timeout", "3000"]);
+    client
+}
+
+/// Runs a client to its end; with `--reverse` among `options` the server sends.
+///
+/// # Errors
+/// When it fails.
+pub fn run(vm: &Vm, to: IpAddr, port: u16, seconds: u32, options: &[&str]) -> Result<Transfer> {
+    let mut client = client(vm, to, port, seconds);
+    let said =
+        finish(client.arg("--json").args(options), Duration::from_secs(seconds.into()) + GRACE)?;
+    result(&said.output)
+}
+
+/// Reads what a client says with `--json`.
+///
+/// # Errors
+/// When it says that the test failed, or nothing.
+pub fn result(text: &str) -> Result<Transfer> {
+    let value: Value = serde_json::from_str(text).into_diagnostic().wrap_err("iperf3 --json")?;
+    if let Some(error) = value.get("error").and_then(Value::as_str) {
+        return Err(miette!("iperf3: {error}"));
+    }
+    let received = value.pointer("/end/sum_received/bits_per_second").and_then(Value::as_f64);
+    let intervals = value.get("intervals").and_then(Value::as_array);
+    let seconds = intervals.into_iter().flatten().filter_map(|interval| {
+        let sum = interval.get("sum")?;
+        // With `--reverse` the sender is elsewhere.
+        let retransmits = sum.get("retransmits").and_then(Value::as_u64).unwrap_or(0);
+        Some((sum.get("end")?.as_f64()?, retransmits))
+    });
+    received
+        .map(|bits| Transfer { megabits_per_second: bits / 1e6, seconds: seconds.collect() })
+        .ok_or_else(|| miette!("iperf3 --json lacks its result"))
+}
+
+/// The last time at which a client, reporting ten times a second, had received something.
+pub fn last_arrival(lines: &Receiver<(Instant, String)>) -> Option<Instant> {
+    lines.try_iter().filter(|(_, line)| has_bytes(line)).map(|(time, _)| time).last()
+}
+
+/// Whether a line such as `[  5]   0.00-0.10   sec   256 KBytes  21.0 Mbits/sec` tells of bytes.
+fn has_bytes(line: &str) -> bool {
+    let mut words = line.split_whitespace().skip_while(|word| *word != "sec").skip(1);
+    words.next().and_then(|number| number.parse::<f64>().ok()).is_some_and(|number| number > 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_with_and_without_bytes() {
+        assert!(has_bytes("[  5]   0.00-0.10   sec   256 KBytes  21.0 Mbits/sec"));
+        assert!(!has_bytes("[  5]   0.10-0.20   sec  0.00 Bytes  0.00 bits/sec"));
+        assert!(!has_bytes("[ ID] Interval           Transfer     Bitrate"));
+        assert!(!has_bytes("Connecting to host 10.1.0.13, port 5202"));
+    }
+
+    #[test]
+    fn results_and_errors() {
+        let transfer = result(
+            r#"{"intervals": [{"sum": {"end": 1.0, "retransmits": 3}}, {"sum": {"end": 2.0, "retransmits": 1}}],
+                "end": {"sum_received": {"bits_per_second": 2.5e6}}}"#,
+        )
+        .unwrap();
+        assert!((transfer.megabits_per_second - 2.5).abs() < 1e-9);
+        assert_eq!(transfer.retransmits_after(Duration::from_millis(900)), 4);
+        assert_eq!(transfer.retransmits_after(Duration::from_millis(1100)), 1);
+        let error = result(r#"{"error": "no route"}"#).err().unwrap().to_string();
+        assert_eq!(error, "iperf3: no route");
+    }
+}
