@@ -60,7 +60,8 @@ struct Files {
     dhcp_script: PathBuf,
 }
 
-fn files(directory: &Path) -> Files {
+/// `ports` is the configuration from `[ports]` on.
+fn files(directory: &Path, ports: &str) -> Files {
     let test = std::env::current_exe().expect("the test's own path");
     let driver = test.with_file_name("libpenstock_eswitch.so");
     let files = Files {
@@ -76,11 +77,7 @@ stateDirectory = "{directory}/state"
 socket = "{socket}"
 [eal]
 drivers = ["{driver}"]
-[ports]
-devices = ["net_eswitch0,vfs=2,representor=vf[0-1],uplink=packet:up0,vf0=tap:vf0,vf1=tap:vf1"]
-[offload.timing]
-pollIntervalMs = 200
-"#,
+{ports}"#,
         directory = directory.display(),
         socket = files.socket.display(),
         driver = driver.display(),
@@ -93,16 +90,29 @@ pollIntervalMs = 200
     files
 }
 
-#[test]
-fn a_daemon_from_start_to_end() {
-    if let Some(obstacle) = obstacle() {
+/// Whether tests that need more than a user's rights can run; under CI they must.
+fn can_run() -> bool {
+    let obstacle = obstacle();
+    if let Some(obstacle) = &obstacle {
         assert!(std::env::var_os("CI").is_none(), "the daemon's tests cannot run: {obstacle}");
         eprintln!("skipped: {obstacle}");
+    }
+    obstacle.is_none()
+}
+
+#[test]
+fn a_daemon_from_start_to_end() {
+    const PORTS: &str = r#"[ports]
+devices = ["net_eswitch0,vfs=2,representor=vf[0-1],uplink=packet:up0,vf0=tap:vf0,vf1=tap:vf1"]
+[offload.timing]
+pollIntervalMs = 200
+"#;
+    if !can_run() {
         return;
     }
     let open = intent("{protocol: any}");
     let directory = tempfile::tempdir().unwrap();
-    let files = files(directory.path());
+    let files = files(directory.path(), PORTS);
     let [dpu, vm0, vm1] = ["dpu", "vm0", "vm1"].map(Namespace::new);
     dpu.run(&["ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1"]);
     dpu.run(&["ip", "link", "set", "up0", "up"]);
@@ -165,6 +175,43 @@ fn a_daemon_from_start_to_end() {
 
     assert_eq!(daemon.end(libc::SIGTERM).code(), Some(0));
     assert!(!files.socket.exists());
+}
+
+#[test]
+fn the_kernel_shares_the_uplink() {
+    const PORTS: &str = r#"[ports]
+devices = ["net_eswitch0,vfs=1,representor=vf[0-0],uplink=packet:up0", "net_tap0,iface=kernel0"]
+[ports.names]
+kernel = "net_tap0"
+[datapath.kernelPort]
+packetsPerSecond = 100
+"#;
+    if !can_run() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let files = files(directory.path(), PORTS);
+    let [dpu, peer] = ["kernel", "peer"].map(Namespace::new);
+    dpu.run(&["ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1"]);
+    peer.take(&dpu, "up1");
+    peer.run(&["ip", "link", "set", "up1", "up"]);
+    peer.run(&["ip", "address", "add", "192.0.2.2/24", "dev", "up1"]);
+    // This end stands for the wire: the kernel, which sees it here, must not answer there.
+    dpu.run(&["ip", "link", "set", "up0", "arp", "off", "up"]);
+    let daemon = Daemon::start(&dpu, &files.config, &files.socket);
+    assert_eq!(daemon.apply(&intent("{protocol: any}")), Ok(6));
+    dpu.run(&["ip", "link", "set", "kernel0", "address", "02:00:00:00:00:01", "up"]);
+    dpu.run(&["ip", "address", "add", "192.0.2.1/24", "dev", "kernel0"]);
+    dpu.run(&["ip", "address", "add", "192.0.2.7/24", "dev", "kernel0"]);
+
+    // The VTEP's address, for which the datapath answers ARP; one that is the kernel's alone; and a peer's.
+    peer.run(&["busybox", "ping", "-c", "2", "-W", "2", "192.0.2.1"]);
+    peer.run(&["busybox", "ping", "-c", "2", "-W", "2", "192.0.2.7"]);
+    peer.run(&["ip", "address", "add", "192.0.2.3/24", "dev", "up1"]);
+    dpu.run(&["busybox", "ping", "-c", "2", "-W", "2", "192.0.2.3"]);
+    let ports = daemon.status().unwrap().ports;
+    let names: Vec<_> = ports.iter().map(|port| port.name.as_str()).collect();
+    assert_eq!(names, ["uplink", "vf0", "kernel"]);
 }
 
 #[test]

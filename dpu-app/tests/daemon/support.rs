@@ -72,9 +72,14 @@ impl Namespace {
         run("ip", &[&["netns", "exec", &self.0], command].concat());
     }
 
+    /// Moves an interface here.
+    pub fn take(&self, from: &Self, interface: &str) {
+        from.run(&["ip", "link", "set", interface, "netns", &self.0]);
+    }
+
     /// Makes the namespace the VM behind a VF: its interface, addressed by DHCP.
     pub fn become_vm(&self, dpu: &Self, interface: &str, mac: &str, script: &Path) {
-        dpu.run(&["ip", "link", "set", interface, "netns", &self.0]);
+        self.take(dpu, interface);
         self.run(&["ip", "link", "set", interface, "address", mac, "up"]);
         let script = script.to_str().unwrap();
         let dhcp = ["busybox", "udhcpc", "-i", interface, "-n", "-q", "-t", "10", "-T", "1"];
