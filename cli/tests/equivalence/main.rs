@@ -76,7 +76,7 @@ fn offload_changes_nothing_that_can_be_seen() {
         let (world, steps, settings) = arguments;
         let Some(scenario) = Scenario::new(&world, &steps, settings) else { return Ok(()) };
         let file = scenario.capture();
-        let input = Input::read(&file).expect("the capture is good");
+        let input = Input::read(&file, &Settings::default()).expect("the capture is good");
         let off = scenario.play(&input, None);
         let on = scenario.play(&input, Some(unlimited()));
         let (by_hardware, forwarded) = carried(&on);
@@ -124,7 +124,7 @@ fn a_packet_with_one_wrong_bit_is_treated_as_software_treats_it() {
         let settings = toml::from_str("connections.tableSize = 8192").expect("good settings");
         let scenario = Scenario::new(&world, &steps, settings).expect("the world is good");
         let file = scenario.capture();
-        let input = Input::read(&file).expect("the capture is good");
+        let input = Input::read(&file, &Settings::default()).expect("the capture is good");
         let (off, on) = (scenario.play(&input, None), scenario.play(&input, Some(unlimited())));
         let what =
             format!("underlay v6 {underlay_v6}, v6 {v6}, tcp {tcp}, local {local}, mend {mend}");

@@ -155,7 +155,7 @@ impl Scenario {
     pub fn check_isolation(&self, output: &Output) -> Result<(), String> {
         let vpc_of_vf = |port: Port| match port {
             Port::Vf(vf) => Some(usize::from(vf.0) / INTERFACES),
-            Port::Uplink => None,
+            Port::Uplink | Port::Kernel => None,
         };
         let vpc_of_frame = |frame: &[u8]| {
             let vni = packet::parse_vxlan(frame).ok()?.vni;
