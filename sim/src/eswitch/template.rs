@@ -1,8 +1,9 @@
 //! Templates and tables of the asynchronous API.
 
 use rte_flow::{
-    Action, ActionsTemplate, Api, EBUSY, EINVAL, ENOENT, ENOTSUP, ErrorKind, FlowError, Item,
-    Match, ModifyField, PatternTemplate, Rule, TableAttributes, TemplateAction,
+    Action, ActionKind, ActionsTemplate, Api, Attributes, EBUSY, EINVAL, ENOENT, ENOTSUP,
+    ErrorKind, FlowError, Item, Match, ModifyField, PatternTemplate, Rule, TableAttributes,
+    TemplateAction, ToPortId,
 };
 
 use super::arena::Id;
@@ -142,7 +143,11 @@ impl Eswitch {
                 let rule = Rule {
                     attributes: attributes.attributes,
                     pattern: pattern.pattern.iter().map(any_value).collect(),
-                    actions: actions.actions.iter().filter_map(known_action).collect(),
+                    actions: actions
+                        .actions
+                        .iter()
+                        .filter_map(|action| known_action(action, port, &attributes.attributes))
+                        .collect(),
                 };
                 self.prepare(port, &rule, Api::Template, pattern.relaxed_matching)?;
             }
@@ -338,10 +343,20 @@ fn item_of(index: usize, template: &Item, value: &Item) -> Result<Item, FlowErro
     for_items!(each)
 }
 
-/// What is known of an action before a rule gives its configuration.
-fn known_action(template: &TemplateAction) -> Option<Action> {
+/// What is known of an action of a table made through `port` before a rule gives its configuration. Where a packet goes must be
+/// known, or it would look like a rule that says nothing of it: any value that a rule could give stands in.
+fn known_action(template: &TemplateAction, port: u16, table: &Attributes) -> Option<Action> {
     match template {
         TemplateAction::Fixed(action) | TemplateAction::Shaped(action) => Some(action.clone()),
+        TemplateAction::PerRule(ActionKind::RepresentedPort) => Some(Action::RepresentedPort(port)),
+        TemplateAction::PerRule(ActionKind::PortRepresentor) => Some(Action::PortRepresentor(port)),
+        TemplateAction::PerRule(ActionKind::PortId) => {
+            Some(Action::PortId(ToPortId { original: false, id: port.into() }))
+        }
+        TemplateAction::PerRule(ActionKind::Jump) => {
+            Some(Action::Jump(table.group.saturating_add(1)))
+        }
+        TemplateAction::PerRule(ActionKind::Queue) => Some(Action::Queue(0)),
         TemplateAction::PerRule(_) => None,
     }
 }

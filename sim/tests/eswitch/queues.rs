@@ -238,3 +238,28 @@ fn each_steering_mode_has_its_api() {
     assert_eq!(error.errno, ENOTSUP);
     switch().create(UPLINK, &rule, Time(0)).expect("the model has both");
 }
+
+#[test]
+fn each_rule_of_a_table_can_name_its_own_port() {
+    let mut rig = rig("bluefield3-hws-22.11");
+    let domain = Domain::Transfer;
+    let actions = vec![TemplateAction::PerRule(ActionKind::RepresentedPort)];
+    let template = ActionsTemplate { domain, actions };
+    let template = rig.switch.actions_template_create(UPLINK, template).expect("a template");
+    let attributes = Attributes { group: 1, priority: 0, domain };
+    let attributes = TableAttributes { attributes, capacity: 1 };
+    let table = rig.switch.table_create(UPLINK, attributes, &[rig.pattern], &[template]);
+    let items = [from_entity(VF0), eth(), ipv4(), port_item(1)];
+    let new = |actions| TableRule {
+        table: table.clone().expect("a table"),
+        items: &items,
+        pattern_template: 0,
+        actions,
+        actions_template: 0,
+    };
+    let enqueue = Enqueue { queue: 0, postpone: false, user_data: 1 };
+    let foreign = [Action::RepresentedPort(77)];
+    assert!(rig.switch.enqueue_create(UPLINK, enqueue, new(&foreign), Time(0)).is_err());
+    let known = [Action::RepresentedPort(VF0)];
+    assert!(rig.switch.enqueue_create(UPLINK, enqueue, new(&known), Time(0)).is_ok());
+}
