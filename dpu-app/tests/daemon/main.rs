@@ -3,6 +3,7 @@
 //! Needs root and TAP interfaces; without them it is skipped, and fails under CI.
 
 mod support;
+mod templates;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +17,7 @@ use support::{Connection, Daemon, Namespace, obstacle, wait_for};
 const MAC_0: &str = "02:00:00:00:01:10";
 const MAC_1: &str = "02:00:00:00:01:11";
 
-/// Two VMs in a subnet; `ingress` is what their security group lets in.
+/// Two VMs in a subnet, with addresses of both families; `ingress` is what their security group lets in.
 fn intent(ingress: &str) -> String {
     format!(
         r#"
@@ -28,12 +29,12 @@ spec: {{vtep: 192.0.2.1, mac: "02:00:00:00:00:01", underlay: {{prefix: 192.0.2.0
 apiVersion: penstock.dev/v1alpha1
 kind: Vpc
 metadata: {{name: red}}
-spec: {{cidrs: [10.0.0.0/16]}}
+spec: {{cidrs: [10.0.0.0/16, "2001:db8::/48"]}}
 ---
 apiVersion: penstock.dev/v1alpha1
 kind: Subnet
 metadata: {{name: red-a}}
-spec: {{vpc: red, cidrs: [10.0.1.0/24]}}
+spec: {{vpc: red, cidrs: [10.0.1.0/24, "2001:db8:0:1::/64"]}}
 ---
 apiVersion: penstock.dev/v1alpha1
 kind: SecurityGroup
@@ -43,12 +44,24 @@ spec: {{vpc: red, ingress: [{ingress}], egress: [{{protocol: any}}]}}
 apiVersion: penstock.dev/v1alpha1
 kind: Interface
 metadata: {{name: vm0}}
-spec: {{subnet: red-a, node: dpu, vf: 0, mac: "{MAC_0}", addresses: [10.0.1.10], securityGroups: [group]}}
+spec:
+  subnet: red-a
+  node: dpu
+  vf: 0
+  mac: "{MAC_0}"
+  addresses: [10.0.1.10, "2001:db8:0:1::10"]
+  securityGroups: [group]
 ---
 apiVersion: penstock.dev/v1alpha1
 kind: Interface
 metadata: {{name: vm1}}
-spec: {{subnet: red-a, node: dpu, vf: 1, mac: "{MAC_1}", addresses: [10.0.1.11], securityGroups: [group]}}
+spec:
+  subnet: red-a
+  node: dpu
+  vf: 1
+  mac: "{MAC_1}"
+  addresses: [10.0.1.11, "2001:db8:0:1::11"]
+  securityGroups: [group]
 "#
     )
 }
@@ -90,6 +103,19 @@ drivers = ["{driver}"]
     files
 }
 
+/// The configuration of a NIC with two VFs, from `[ports]` on.
+fn switch(profile: &str) -> String {
+    format!(
+        r#"[ports]
+devices = ["net_eswitch0,vfs=2,representor=vf[0-1],uplink=packet:up0,vf0=tap:vf0,vf1=tap:vf1,profile={profile}"]
+[offload]
+profile = "{profile}"
+[offload.timing]
+pollIntervalMs = 200
+"#
+    )
+}
+
 /// Whether tests that need more than a user's rights can run; under CI they must.
 fn can_run() -> bool {
     let obstacle = obstacle();
@@ -102,26 +128,20 @@ fn can_run() -> bool {
 
 #[test]
 fn a_daemon_from_start_to_end() {
-    const PORTS: &str = r#"[ports]
-devices = ["net_eswitch0,vfs=2,representor=vf[0-1],uplink=packet:up0,vf0=tap:vf0,vf1=tap:vf1"]
-[offload.timing]
-pollIntervalMs = 200
-"#;
     if !can_run() {
         return;
     }
     let open = intent("{protocol: any}");
     let directory = tempfile::tempdir().unwrap();
-    let files = files(directory.path(), PORTS);
+    let files = files(directory.path(), &switch("bluefield3-sws"));
     let [dpu, vm0, vm1] = ["dpu", "vm0", "vm1"].map(Namespace::new);
-    dpu.run(&["ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1"]);
-    dpu.run(&["ip", "link", "set", "up0", "up"]);
-    dpu.run(&["ip", "link", "set", "up1", "up"]);
+    dpu.add_uplink();
 
     // Without intent it runs, and takes intent whole or not at all.
     let daemon = Daemon::start(&dpu, &files.config, &files.socket);
     assert_eq!(daemon.status().unwrap().epoch, 0);
-    let refusal = daemon.apply(&open.replace("red-a, node: dpu, vf: 1", "blue, node: dpu, vf: 1"));
+    let refusal =
+        daemon.apply(&open.replace("red-a\n  node: dpu\n  vf: 1", "blue\n  node: dpu\n  vf: 1"));
     assert!(refusal.unwrap_err().iter().any(|text| text.contains("test.yaml")));
     assert_eq!(daemon.status().unwrap().epoch, 0);
     assert_eq!(daemon.apply(&open), Ok(6));

@@ -77,6 +77,25 @@ impl Namespace {
         from.run(&["ip", "link", "set", interface, "netns", &self.0]);
     }
 
+    /// Gives a DPU's namespace the interface `up0`, with a neighbour that says nothing.
+    pub fn add_uplink(&self) {
+        self.run(&["ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1"]);
+        self.run(&["ip", "link", "set", "up0", "up"]);
+        self.run(&["ip", "link", "set", "up1", "up"]);
+    }
+
+    /// Makes the namespace the VM behind a VF: its interface, with these addresses.
+    pub fn become_static_vm(&self, dpu: &Self, interface: &str, mac: &str, addresses: [&str; 2]) {
+        self.take(dpu, interface);
+        self.run(&["ip", "link", "set", interface, "address", mac, "up"]);
+        for address in addresses {
+            // An IPv6 address without duplicate detection can be used at once; IPv4 knows no such thing.
+            let detection: &[&str] = if address.contains(':') { &["nodad"] } else { &[] };
+            let add = ["ip", "addr", "add", address, "dev", interface];
+            self.run(&[&add[..], detection].concat());
+        }
+    }
+
     /// Makes the namespace the VM behind a VF: its interface, addressed by DHCP.
     pub fn become_vm(&self, dpu: &Self, interface: &str, mac: &str, script: &Path) {
         self.take(dpu, interface);

@@ -1,20 +1,17 @@
 //! The data plane: DPDK, ports, the datapath's loop and the NIC's thread, from start to end.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 
 use dpu_app::datapath::Port as PortName;
-use model::snapshot::VfIndex;
-use rte_flow::{Api, Profile};
-use rte_flow_compiler::{EthdevPort, Nic, Ports};
 use thiserror::Error;
 use tracing::{info, warn};
 
-use crate::config::{Config, OffloadConfig};
-use crate::dpdk::{DpdkError, Eal, PacketPool, Port, PortSettings, Representation, Rules, devices};
+use crate::config::Config;
+use crate::dpdk::{DpdkError, Eal, PacketPool, Port, PortSettings, StoppedPort, devices};
 use crate::eal_arguments::{Machine, eal_arguments};
 use crate::nic_thread::{self, Offload};
 use crate::offload_link::OffloadLink;
+use crate::offload_plan::OffloadPlan;
 use crate::port_map::{PortMapError, port_map};
 use crate::question::Question;
 use crate::shared::Shared;
@@ -66,18 +63,25 @@ pub fn run(
         packets(settings, map.len()),
         settings.mtu.saturating_add(FRAME_OVERHEAD).max(FRAME_ROOM),
     )?;
-    let mut ports = BTreeMap::new();
-    // In the order of their numbers: a NIC's own port starts before its representors.
-    let mut order: Vec<_> = map.into_iter().collect();
-    order.sort_unstable_by_key(|(_, device)| device.id);
-    for (name, device) in order {
+    let mut stopped = Vec::new();
+    for (name, device) in map {
+        stopped.push((name, StoppedPort::set_up(device, settings, &pool)?));
+    }
+    // In the order of their numbers: a NIC's own port starts before its representors, and stops after them.
+    stopped.sort_unstable_by_key(|(_, port)| port.device().id);
+    let plan = OffloadPlan::new(&config.offload, &stopped);
+    let mut ports = VecDeque::new();
+    for (name, port) in stopped {
+        let device = port.device();
         info!(port = %name, device = device.name, driver = device.driver, "port starts");
-        ports.insert(name, Port::start(device, settings, &pool)?);
+        // Dropped from the front.
+        ports.push_front((name, port.start()?));
     }
     let by_name: BTreeMap<PortName, &Port<'_>> = ports.iter().map(|(n, p)| (*n, p)).collect();
 
     let (link, far_end) = OffloadLink::new();
-    let offload = rules_for(&config.offload, &by_name).map(|(rules, nic)| Offload {
+    let offload = plan.and_then(|plan| plan.carry_out(by_name.values().copied()));
+    let offload = offload.map(|(rules, nic)| Offload {
         rules,
         nic,
         settings: config.offload.timing,
@@ -113,44 +117,4 @@ fn packets(settings: PortSettings, ports: usize) -> u32 {
     let queued = u32::from(settings.rx_descriptors) + u32::from(settings.tx_descriptors);
     let ports = u32::try_from(ports).unwrap_or(dpdk_sys::RTE_MAX_ETHPORTS);
     queued.saturating_mul(ports).saturating_add(PACKETS_IN_FLIGHT)
-}
-
-/// The NIC's rules and what they are made for, or why there is no offload.
-fn rules_for<'p>(
-    config: &OffloadConfig,
-    ports: &BTreeMap<PortName, &'p Port<'p>>,
-) -> Result<(Rules<'p>, Nic), String> {
-    if !config.enabled {
-        return Err("[offload] enabled = false".into());
-    }
-    let uplink = ports.get(&PortName::Uplink).ok_or("there is no uplink")?;
-    let domain = uplink.device().domain;
-    let vfs: BTreeMap<VfIndex, EthdevPort> = ports
-        .iter()
-        .filter(|(_, port)| {
-            domain.is_some()
-                && port.device().domain == domain
-                && matches!(port.device().representation, Representation::Vf(_))
-        })
-        .filter_map(|(name, port)| match name {
-            PortName::Vf(vf) => Some((*vf, EthdevPort(port.device().id))),
-            PortName::Uplink | PortName::Kernel => None,
-        })
-        .collect();
-    if vfs.is_empty() {
-        let name = &uplink.device().name;
-        return Err(format!("{name} has no representors: it is no switch of VFs"));
-    }
-    let profile = Profile::named(&config.profile).map_err(|error| error.to_string())?;
-    let ports = Ports { uplink: EthdevPort(uplink.device().id), vfs };
-    let nic = Nic::new(Arc::new(profile), ports);
-    if nic.api() == Api::Template {
-        return Err(format!(
-            "profile {} takes rules only through templates; choose one with synchronous rules",
-            config.profile
-        ));
-    }
-    let rules = Rules::new(uplink)
-        .map_err(|error| format!("{} takes no transfer rules: {error}", uplink.device().name))?;
-    Ok((rules, nic))
 }

@@ -16,6 +16,7 @@ mod nic_status;
 mod nic_thread;
 mod object_view;
 mod offload_link;
+mod offload_plan;
 mod port_map;
 mod question;
 mod refusals;

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use dpu_app::datapath::{Port as PortName, Time};
 use dpu_app::offload::{
-    Manager, News, Notice, OffloadSettings, Reply, Request, RuleCounters, Ticket, Wish,
-    tunnel_header,
+    Manager, News, Notice, OffloadSettings, Reply, Request, RuleCounters, Wish, tunnel_header,
 };
 use model::snapshot::Snapshot;
 use packet::Mac;
@@ -163,9 +162,21 @@ impl<'p> Offloader<'p> {
         }
         manager.advance(now);
         for _ in 0..BATCH {
+            if !self.rules.has_room() {
+                break;
+            }
             let Some((ticket, request)) = manager.next_request() else { break };
             worked = true;
-            carry_out(&mut self.rules, manager, now, ticket, request, &mut self.failures);
+            if let Request::Insert(rule) = &request {
+                trace!("{rule}");
+            }
+            self.rules.execute(ticket, request);
+        }
+        self.rules.push();
+        while let Some((ticket, reply)) = self.rules.next_reply() {
+            worked = true;
+            note_failure(&reply, &mut self.failures);
+            manager.complete(now, ticket, reply);
         }
         worked | self.pass_on(shared)
     }
@@ -248,44 +259,20 @@ fn strip(reason: &mut NotOffloaded) {
     }
 }
 
-/// Has the NIC do what the manager asks, and tells it how that went.
-fn carry_out(
-    rules: &mut Rules<'_>,
-    manager: &mut Manager<RuleHandle>,
-    now: Time,
-    ticket: Ticket,
-    request: Request<RuleHandle>,
-    failures: &mut BTreeMap<&'static str, u64>,
-) {
-    let mut failed = |operation: &'static str, error: &FlowError| {
-        let count = failures.entry(failure_name(error)).or_default();
-        *count = count.wrapping_add(1);
-        // The first one of a kind is news to the operator; thousands are not.
-        if *count == 1 {
-            info!(operation, errno = error.errno, kind = ?error.kind, "the NIC refused: {error}");
-        }
+/// Counts a refusal.
+fn note_failure(reply: &Reply<RuleHandle>, failures: &mut BTreeMap<&'static str, u64>) {
+    let (operation, error) = match reply {
+        Reply::Inserted(Err(error)) => ("insert", error),
+        Reply::Removed(Err(error)) => ("remove", error),
+        // A counter that cannot be read now is read another time.
+        Reply::Inserted(Ok(_)) | Reply::Removed(Ok(_)) | Reply::Counted(_) => return,
     };
-    let reply = match request {
-        Request::Insert(rule) => {
-            let result = rules.insert(&rule);
-            trace!(ok = result.is_ok(), "{rule}");
-            if let Err(error) = &result {
-                failed("insert", error);
-            }
-            Reply::Inserted(result)
-        }
-        Request::Remove(handle) => {
-            // A rule without a counter is none the worse.
-            let last = rules.count(handle).ok();
-            let result = rules.remove(handle);
-            if let Err(error) = &result {
-                failed("remove", error);
-            }
-            Reply::Removed(result.map(|()| last))
-        }
-        Request::Count(handle) => Reply::Counted(rules.count(handle)),
-    };
-    manager.complete(now, ticket, reply);
+    let count = failures.entry(failure_name(error)).or_default();
+    *count = count.wrapping_add(1);
+    // The first one of a kind is news to the operator; thousands are not.
+    if *count == 1 {
+        info!(operation, errno = error.errno, kind = ?error.kind, "the NIC refused: {error}");
+    }
 }
 
 /// What a refusal is called in metrics.

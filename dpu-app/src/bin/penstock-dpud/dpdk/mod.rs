@@ -14,5 +14,7 @@ pub use eal::Eal;
 pub use error::DpdkError;
 pub use packet::{BURST, Burst, Packet};
 pub use pool::PacketPool;
-pub use port::{Device, Port, PortSettings, PortStats, Queues, Representation, devices};
-pub use rules::{RuleHandle, Rules};
+pub use port::{
+    Device, Port, PortSettings, PortStats, Queues, Representation, StoppedPort, devices,
+};
+pub use rules::{FlowQueue, RuleHandle, Rules, SynchronousRules, TemplateRules, transfer_proxy};

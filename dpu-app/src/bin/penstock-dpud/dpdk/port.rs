@@ -138,19 +138,18 @@ pub struct PortStats {
     pub tx_errors: u64,
 }
 
-/// A port that carries packets. Dropped, it is stopped and closed.
-pub struct Port<'pool> {
+/// A port that is set up and stopped: the time for what cannot be changed while it runs. Dropped, it is closed.
+pub struct StoppedPort<'pool> {
     device: Device,
-    queues_taken: AtomicBool,
     pool: PhantomData<&'pool PacketPool<'pool>>,
 }
 
-impl<'pool> Port<'pool> {
-    /// Sets a port up with one queue for each way, and starts it.
+impl<'pool> StoppedPort<'pool> {
+    /// Sets a port up with one queue for each way.
     ///
     /// # Errors
     /// The step that the port refused.
-    pub fn start(
+    pub fn set_up(
         device: Device,
         settings: PortSettings,
         pool: &'pool PacketPool<'_>,
@@ -164,7 +163,7 @@ impl<'pool> Port<'pool> {
         let result = unsafe { dpdk_sys::rte_eth_dev_configure(id, 1, 1, &raw const configuration) };
         check(result, || action("configure"))?;
         // From here on there is something to close.
-        let port = Self { device, queues_taken: AtomicBool::new(false), pool: PhantomData };
+        let port = Self { device, pool: PhantomData };
         let (mut rx, mut tx) = (settings.rx_descriptors, settings.tx_descriptors);
         // SAFETY: both numbers are there to be changed.
         let result =
@@ -183,13 +182,22 @@ impl<'pool> Port<'pool> {
             unsafe { dpdk_sys::rte_eth_tx_queue_setup(id, 0, tx, socket, std::ptr::null()) };
         check(result, || action("set up the transmit queue of"))?;
         port.set_mtu(settings.mtu)?;
+        Ok(port)
+    }
+
+    /// Starts the port.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub fn start(self) -> Result<Port<'pool>, DpdkError> {
+        let id = self.device.id;
         // SAFETY: the port is whole.
         let result = unsafe { dpdk_sys::rte_eth_dev_start(id) };
-        check(result, || action("start"))?;
+        check(result, || format!("start port {}", self.device.name))?;
         // Frames for VMs' and tenants' addresses must reach us. What cannot filter (pcap, null) may refuse.
         // SAFETY: the port is started.
         unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) };
-        Ok(port)
+        Ok(Port { set_up: self, queues_taken: AtomicBool::new(false) })
     }
 
     fn set_mtu(&self, mtu: u16) -> Result<(), DpdkError> {
@@ -215,18 +223,39 @@ impl<'pool> Port<'pool> {
     pub const fn device(&self) -> &Device {
         &self.device
     }
+}
+
+impl Drop for StoppedPort<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the port is stopped, and nobody else has it.
+        unsafe { dpdk_sys::rte_eth_dev_close(self.device.id) };
+    }
+}
+
+/// A port that carries packets. Dropped, it is stopped and closed.
+pub struct Port<'pool> {
+    set_up: StoppedPort<'pool>,
+    queues_taken: AtomicBool,
+}
+
+impl Port<'_> {
+    /// What it is.
+    pub const fn device(&self) -> &Device {
+        self.set_up.device()
+    }
 
     /// Its queues, for the one thread that sends and receives; `None` when they were taken before.
     pub fn queues(&self) -> Option<Queues<'_>> {
         (!self.queues_taken.swap(true, Ordering::AcqRel))
-            .then_some(Queues { id: self.device.id, port: PhantomData })
+            .then_some(Queues { id: self.device().id, port: PhantomData })
     }
 
     /// Whether its link is up.
     pub fn link_is_up(&self) -> bool {
         let mut link = MaybeUninit::<rte_eth_link>::zeroed();
         // SAFETY: the call fills what it is given.
-        let known = unsafe { dpdk_sys::rte_eth_link_get_nowait(self.device.id, link.as_mut_ptr()) };
+        let known =
+            unsafe { dpdk_sys::rte_eth_link_get_nowait(self.device().id, link.as_mut_ptr()) };
         // SAFETY: all-zero is valid.
         known == 0
             && u32::from(unsafe { link.assume_init() }.link_status()) == dpdk_sys::RTE_ETH_LINK_UP
@@ -236,7 +265,7 @@ impl<'pool> Port<'pool> {
     pub fn stats(&self) -> PortStats {
         let mut stats = MaybeUninit::<rte_eth_stats>::zeroed();
         // SAFETY: the call fills what it is given.
-        unsafe { dpdk_sys::rte_eth_stats_get(self.device.id, stats.as_mut_ptr()) };
+        unsafe { dpdk_sys::rte_eth_stats_get(self.device().id, stats.as_mut_ptr()) };
         // SAFETY: all-zero is valid.
         let stats = unsafe { stats.assume_init() };
         PortStats {
@@ -254,10 +283,7 @@ impl<'pool> Port<'pool> {
 impl Drop for Port<'_> {
     fn drop(&mut self) {
         // SAFETY: queues and rules borrow from the port, so nobody uses it any more.
-        unsafe {
-            dpdk_sys::rte_eth_dev_stop(self.device.id);
-            dpdk_sys::rte_eth_dev_close(self.device.id);
-        }
+        unsafe { dpdk_sys::rte_eth_dev_stop(self.device().id) };
     }
 }
 

@@ -1,0 +1,74 @@
+//! A NIC with hardware steering, which takes rules through templates only.
+
+use std::time::Duration;
+
+use dpu_app::api::v1::flow_direction::Path as FlowPath;
+use dpu_app::api::v1::{Flow, FlowDirection};
+
+use crate::support::{Connection, Daemon, Namespace, wait_for};
+use crate::{MAC_0, MAC_1, can_run, files, intent, switch};
+
+fn directions(flow: &Flow) -> impl Iterator<Item = &FlowDirection> {
+    [&flow.forward, &flow.reverse].into_iter().flatten()
+}
+
+#[test]
+fn connections_move_into_hardware_through_templates() {
+    if !can_run() {
+        return;
+    }
+    let open = intent("{protocol: any}");
+    let directory = tempfile::tempdir().unwrap();
+    let files = files(directory.path(), &switch("bluefield3-hws-22.11"));
+    let [dpu, vm0, vm1] = ["hws-dpu", "hws-vm0", "hws-vm1"].map(Namespace::new);
+    dpu.add_uplink();
+    let daemon = Daemon::start(&dpu, &files.config, &files.socket);
+    assert_eq!(daemon.apply(&open), Ok(6));
+    vm0.become_static_vm(&dpu, "vf0", MAC_0, ["10.0.1.10/24", "2001:db8:0:1::10/64"]);
+    vm1.become_static_vm(&dpu, "vf1", MAC_1, ["10.0.1.11/24", "2001:db8:0:1::11/64"]);
+
+    // IPv4: in hardware both ways, and counted there. The card refreshes its counters twice a second.
+    let mut v4 = Connection::open(&vm0, &vm1, "10.0.1.11:5000".parse().unwrap());
+    let before = wait_for("flow in hardware", Duration::from_secs(10), || {
+        assert!(v4.echoes());
+        daemon.tcp_flows().into_iter().find(|flow| {
+            directions(flow).all(|direction| {
+                direction.path() == FlowPath::Hardware && direction.hardware_packets > 10
+            })
+        })
+    });
+    for _ in 0..20 {
+        assert!(v4.echoes());
+    }
+    let in_software = |flow: &Flow| directions(flow).map(|d| d.software_packets).sum::<u64>();
+    assert_eq!(in_software(&daemon.tcp_flows()[0]), in_software(&before));
+
+    // IPv6: its tuple is too wide for the card to match.
+    let mut v6 = Connection::open(&vm0, &vm1, "[2001:db8:0:1::11]:5001".parse().unwrap());
+    let refused = wait_for("flow that was refused", Duration::from_secs(5), || {
+        assert!(v6.echoes());
+        daemon.tcp_flows().into_iter().find(|flow| {
+            flow.destination_port == 5001 && directions(flow).all(|d| d.reason == "refused")
+        })
+    });
+    assert!(
+        directions(&refused).all(|d| d.path() == FlowPath::Software && d.hardware_packets == 0)
+    );
+    assert!(directions(&refused).all(|d| !d.message.is_empty()));
+
+    // Policy takes rules out, and new rules go in where they were.
+    assert_eq!(daemon.apply(&intent("")), Ok(1));
+    wait_for("end of the forbidden connections", Duration::from_secs(2), || {
+        daemon.tcp_flows().is_empty().then_some(())
+    });
+    assert!(!v4.echoes());
+    let rules = |daemon: &Daemon| daemon.status().unwrap().offload.unwrap().flow_rules;
+    wait_for("end of their rules", Duration::from_secs(2), || (rules(&daemon) == 0).then_some(()));
+    assert_eq!(daemon.apply(&open), Ok(1));
+    let mut again = Connection::open(&vm1, &vm0, "10.0.1.10:5002".parse().unwrap());
+    wait_for("new flow in hardware", Duration::from_secs(10), || {
+        assert!(again.echoes());
+        (rules(&daemon) == 2).then_some(())
+    });
+    assert_eq!(daemon.end(libc::SIGTERM).code(), Some(0));
+}
