@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use model::decision::{Side, Zone};
 use model::snapshot::{InterfaceId, TunnelId, VfIndex};
-use packet::{Family, Mac, Tuple, Vni, VtepAddr};
+use packet::{Family, Mac, Tuple, Vni, VtepAddr, VxlanHeader, VxlanTunnel};
 use rte_flow::{Api, Attributes, Context, Domain, FlowError, Profile, Rule};
 
 use crate::actions::actions;
@@ -127,10 +127,21 @@ pub(crate) fn samples() -> Vec<Entry> {
         (Family::V6, Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
     ];
     let vteps = ips.iter().filter_map(|(_, ip)| VtepAddr::try_from(*ip).ok());
-    // Outer headers over IPv4 and over IPv6.
-    let mut entries = [50, 70]
-        .map(|length| Entry::Encapsulation { tunnel: TunnelId(1), header: vec![0; length], port })
-        .to_vec();
+    let mut entries: Vec<Entry> = vteps
+        .clone()
+        .filter_map(|vtep| {
+            let tunnel = VxlanTunnel {
+                source_mac: mac,
+                destination_mac: mac,
+                source: vtep,
+                destination: vtep,
+                vni: Vni::MIN,
+                dscp: 0,
+            };
+            let header = VxlanHeader::new(&tunnel).ok()?.as_bytes().to_vec();
+            Some(Entry::Encapsulation { tunnel: TunnelId(1), header, port })
+        })
+        .collect();
     entries.extend(vteps.clone().map(|vtep| Entry::TunnelDispatch {
         port,
         vtep,

@@ -1,5 +1,7 @@
 //! The template form: every shape of rule the layout can have, announced once as a table of its own.
 
+use std::ops::Range;
+
 use rte_flow::{
     Action, ActionsTemplate, Api, Attributes, Domain, Item, ModifyField, ModifySource,
     PatternTemplate, RawEncap, Rule, TemplateAction,
@@ -61,7 +63,7 @@ fn action_shape(action: &Action) -> TemplateAction {
             TemplateAction::Shaped(Action::ModifyField(ModifyField { source, ..*modify }))
         }
         Action::RawEncap(encap) => TemplateAction::Shaped(Action::RawEncap(RawEncap {
-            data: vec![0; encap.data.len()],
+            data: skeleton(&encap.data),
             preserve: encap.preserve.clone(),
         })),
         Action::Jump(_) | Action::VxlanDecap | Action::Count(_) => {
@@ -69,4 +71,23 @@ fn action_shape(action: &Action) -> TemplateAction {
         }
         other => TemplateAction::PerRule(other.kind()),
     }
+}
+
+/// Outer headers with 0 in place of what differs from tunnel to tunnel: what is left is the layers.
+fn skeleton(header: &[u8]) -> Vec<u8> {
+    /// MACs; TOS, checksum and addresses; source port; VNI.
+    const V4: &[Range<usize>] = &[0..12, 15..16, 24..34, 34..36, 46..49];
+    /// MACs; traffic class and flow label but for the version; addresses; source port; VNI.
+    const V6: &[Range<usize>] = &[0..12, 15..18, 22..54, 54..56, 66..69];
+    let mut header = header.to_vec();
+    let is_v6 = header.get(12..14) == Some(&[0x86, 0xdd]);
+    for range in if is_v6 { V6 } else { V4 } {
+        if let Some(variable) = header.get_mut(range.clone()) {
+            variable.fill(0);
+        }
+    }
+    if let Some(version) = header.get_mut(14).filter(|_| is_v6) {
+        *version &= 0xf0;
+    }
+    header
 }
