@@ -1,6 +1,7 @@
 //! The simulated NIC as the offload manager's other end: carries out its requests in virtual time.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use dpu_app::datapath::Time;
 use dpu_app::offload::{Reply, Request, RuleCounters, Ticket};
@@ -15,6 +16,8 @@ const PROXY: u16 = 0;
 const QUEUE: u32 = 0;
 /// Operations in flight in the queue.
 const QUEUE_SIZE: u32 = 1024;
+/// How often completions are asked for while operations are in flight.
+const PULL_INTERVAL: Duration = Duration::from_micros(10);
 /// Rules a template table has room for.
 const TABLE_CAPACITY: u32 = 1 << 20;
 
@@ -33,6 +36,8 @@ pub struct SimulatedNic {
     /// Asynchronous operations whose completion is awaited, by number.
     in_flight: HashMap<u64, (Ticket, Option<RuleId>, Option<RuleCounters>)>,
     operations: u64,
+    /// When completions were last asked for.
+    pulled: Time,
     tickets: HashMap<RuleId, Ticket>,
     trace: Trace,
 }
@@ -73,6 +78,7 @@ impl SimulatedNic {
             answers: VecDeque::new(),
             in_flight: HashMap::new(),
             operations: 0,
+            pulled: Time::ZERO,
             tickets: HashMap::new(),
             trace: Trace::default(),
         })
@@ -186,6 +192,7 @@ impl SimulatedNic {
     }
 
     fn pull(&mut self, now: Time) {
+        self.pulled = now;
         if self.in_flight.is_empty() {
             return;
         }
@@ -210,7 +217,8 @@ impl SimulatedNic {
     /// When something is due next, as far as the NIC knows beforehand.
     pub fn next_time(&self) -> Option<Time> {
         let answers = self.answers.iter().map(|(at, ..)| *at);
-        answers.chain((!self.in_flight.is_empty()).then_some(self.free)).min()
+        let pull = (!self.in_flight.is_empty()).then(|| self.pulled + PULL_INTERVAL);
+        answers.chain(pull).min()
     }
 
     /// Takes a frame from what is behind a port through the rules.

@@ -141,8 +141,8 @@ fn a_packet_with_one_wrong_bit_is_treated_as_software_treats_it() {
 fn all() -> impl Iterator<Item = (bool, bool, bool, bool, bool)> {
     (0..32_u8)
         .map(|bits| {
-            let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|bit| bits >> bit & 1 == 1);
-            (a, b, c, d, e)
+            let switch = |bit: u8| bits >> bit & 1 == 1;
+            (switch(0), switch(1), switch(2), switch(3), switch(4))
         })
         .filter(|(underlay_v6, _, _, local, _)| !(*underlay_v6 && *local))
 }

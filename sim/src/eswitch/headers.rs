@@ -81,8 +81,6 @@ pub struct Headers {
     pub inner: Option<Layer>,
     /// Offset of the VXLAN header.
     pub vxlan: Option<usize>,
-    /// Where the tunnel's datagram ends, in VXLAN packets: what stands behind it is no part of the inner frame.
-    pub tunnel_end: usize,
 }
 
 impl Headers {
@@ -97,12 +95,13 @@ impl Headers {
             udp.filter(|at| bytes::u16(frame, at + 2) == Some(vxlan::PORT)).map(|at| at + 8);
         let vxlan = vxlan.filter(|at| frame.len() >= at + 8);
         let datagram_end = udp.zip(udp.and_then(|at| bytes::u16(frame, at + 4)));
+        // The inner packet must lie within the tunnel's datagram.
         let tunnel_end = outer
             .map_or(frame.len(), |layer| layer.end.min(frame.len()))
             .min(datagram_end.map_or(frame.len(), |(at, length)| at + usize::from(length)));
         let tunnel = frame.get(..tunnel_end).unwrap_or(frame);
         let inner = vxlan.and_then(|at| layer(tunnel, at + 8));
-        Self { outer, inner, vxlan, tunnel_end }
+        Self { outer, inner, vxlan }
     }
 
     /// The set at a depth.

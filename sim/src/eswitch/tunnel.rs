@@ -121,14 +121,10 @@ fn outline(header: &[u8]) -> Option<(Network, usize, Option<usize>)> {
     Some((network, at, udp))
 }
 
-/// Strips everything up to the inner frame and what stands behind the tunnel's datagram; `false` when the packet is not a tunnel's, and then it is unchanged.
+/// Strips everything up to the inner frame; `false` when the packet is not a tunnel's, and then it is unchanged.
 pub fn decapsulate(subject: &mut Subject, frame: &mut Frame<'_>) -> bool {
-    let (Some(inner), end) = (subject.headers.inner, subject.headers.tunnel_end) else {
-        return false;
-    };
+    let Some(inner) = subject.headers.inner else { return false };
     frame.trim_front(inner.ethernet);
-    // Shorter than it was: there is room.
-    let _ = frame.resize(end.saturating_sub(inner.ethernet));
     subject.parse_again(frame.bytes());
     true
 }
