@@ -48,7 +48,11 @@ fn run(capture: &[u8]) -> Option<Output> {
     };
     let output = replay(None);
     let unlimited = Profile::named("unlimited").expect("there is such a profile");
-    assert_eq!(replay(Some(unlimited)).departures, output.departures, "offload changes nothing");
+    assert_eq!(
+        replay(Some(unlimited.into())).departures,
+        output.departures,
+        "offload changes nothing"
+    );
     let frames = Input::read(&output.capture(&input), &settings)
         .expect("what replay writes can be read")
         .packets

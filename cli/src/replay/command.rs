@@ -164,8 +164,8 @@ pub fn run(arguments: &Arguments) -> Result<String, ReplayError> {
     let input = Input::read(&file, &settings)
         .map_err(|error| ReplayError::Input { path: arguments.input.clone(), error })?;
 
-    let profile = (arguments.offload == Offload::On).then_some(profile);
-    let output = replay(&input, timeline, settings, profile)?;
+    let card = (arguments.offload == Offload::On).then(|| profile.into());
+    let output = replay(&input, timeline, settings, card)?;
 
     write(&arguments.output, &output.capture(&input))?;
     if let Some(path) = &arguments.events {

@@ -10,7 +10,7 @@ use model::snapshot::{Snapshot, VfIndex};
 use packet::Frame;
 use rte_flow::{FlowError, Profile};
 use rte_flow_compiler::{EthdevPort, Nic, Ports};
-use sim::eswitch::{DropCause, Eswitch, PortConfig, PortError, PortRole, RuleId, Verdict};
+use sim::eswitch::{DropCause, Eswitch, Faults, PortConfig, PortError, PortRole, RuleId, Verdict};
 use thiserror::Error;
 
 use super::nic::SimulatedNic;
@@ -27,6 +27,21 @@ pub enum HardwareError {
     /// More VFs than there are port identifiers.
     #[error("the intent uses vf{0}; a simulated NIC has VFs 0 to 65533")]
     TooManyVfs(u16),
+}
+
+/// The NIC that connections move into.
+#[derive(Debug, Clone)]
+pub struct Card {
+    /// What it accepts, and how fast it is.
+    pub profile: Profile,
+    /// What goes wrong in it.
+    pub faults: Faults,
+}
+
+impl From<Profile> for Card {
+    fn from(profile: Profile) -> Self {
+        Self { profile, faults: Faults::default() }
+    }
 }
 
 /// What became of a frame in the NIC.
@@ -75,7 +90,7 @@ impl Hardware {
     /// # Errors
     /// [`HardwareError`].
     pub fn new<'a>(
-        profile: Profile,
+        card: Card,
         first: Arc<Snapshot>,
         all: impl Iterator<Item = &'a Snapshot>,
     ) -> Result<Self, HardwareError> {
@@ -84,6 +99,7 @@ impl Hardware {
         if let Some(vf) = vfs.iter().find(|vf| vf.0 > u16::MAX - 2) {
             return Err(HardwareError::TooManyVfs(vf.0));
         }
+        let Card { profile, faults } = card;
         let exact = profile.timing.counter_refresh_ms == 0;
         // Where rules look at lengths, no port needs to.
         let uplink_mtu =
@@ -91,7 +107,8 @@ impl Hardware {
         let port = |id: EthdevPort, role, mtu| PortConfig { id: id.0, role, mtu };
         let mut configs = vec![port(UPLINK, PortRole::Uplink, uplink_mtu)];
         configs.extend(vfs.iter().map(|vf| port(vf_port(*vf), PortRole::Vf(vf.0), u16::MAX)));
-        let switch = Eswitch::new(profile.clone(), &configs)?;
+        let mut switch = Eswitch::new(profile.clone(), &configs)?;
+        switch.set_faults(faults);
         let vfs: BTreeMap<_, _> = vfs.into_iter().map(|vf| (vf, vf_port(vf))).collect();
         let nic = Nic::new(Arc::new(profile), Ports { uplink: UPLINK, vfs });
         let simulated = SimulatedNic::new(switch, &nic)?;
@@ -136,6 +153,7 @@ impl Hardware {
             self.manager.advance(now);
         }
         loop {
+            self.manager.retry(now);
             if self.nic.is_free(now)
                 && let Some((ticket, request)) = self.manager.next_request()
             {
@@ -159,7 +177,8 @@ impl Hardware {
 
     /// When something is due next.
     pub fn next_time(&self) -> Option<Time> {
-        let manager = (!self.exact).then(|| self.manager.next_time());
+        let manager =
+            if self.exact { self.manager.next_retry() } else { Some(self.manager.next_time()) };
         manager.into_iter().chain(self.nic.next_time()).min()
     }
 

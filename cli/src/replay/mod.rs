@@ -19,14 +19,13 @@ use std::sync::Arc;
 
 use dpu_app::datapath::settings::Settings;
 use dpu_app::offload::OffloadSettings;
-use rte_flow::Profile;
 
-pub use hardware::HardwareError;
+pub use hardware::{Card, HardwareError};
 
 use hardware::{Hardware, counter_delay};
 use node::Node;
 
-/// Replays a capture, with connections moving into a NIC of `profile` if there is one.
+/// Replays a capture, with connections moving into a NIC if there is one.
 ///
 /// A change of intent comes before packets of the same time; changes after the last packet are still made.
 ///
@@ -36,16 +35,14 @@ pub fn replay(
     input: &Input<'_>,
     timeline: Timeline,
     mut settings: Settings,
-    profile: Option<Profile>,
+    card: Option<Card>,
 ) -> Result<Output, HardwareError> {
-    if let Some(profile) = &profile {
-        settings.timeouts.counter_delay = counter_delay(profile, OffloadSettings::default());
+    if let Some(card) = &card {
+        settings.timeouts.counter_delay = counter_delay(&card.profile, OffloadSettings::default());
     }
     let all = || timeline.later.iter().map(|(_, snapshot)| snapshot).chain([&timeline.first]);
-    let hardware = profile
-        .map(|profile| {
-            Hardware::new(profile, Arc::clone(&timeline.first), all().map(AsRef::as_ref))
-        })
+    let hardware = card
+        .map(|card| Hardware::new(card, Arc::clone(&timeline.first), all().map(AsRef::as_ref)))
         .transpose()?;
     let mut node = Node::new(settings, timeline.first, hardware);
     let mut changes = timeline.later.into_iter().peekable();

@@ -17,12 +17,14 @@ mod world;
 
 use std::cell::Cell;
 use std::env;
+use std::time::Duration;
 
-use cli::replay::Input;
+use cli::replay::{Card, Input};
 use dpu_app::datapath::settings::Settings;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use rte_flow::Profile;
+use rte_flow::{EAGAIN, EEXIST, EINVAL, ENOSPC, Profile};
+use sim::eswitch::{Faults, RefusedInsertion};
 
 use scenario::{Scenario, carried, compare};
 use traffic::{Flow, Packet, Step, Timed, Twist};
@@ -52,6 +54,15 @@ fn runner(cases: u32) -> TestRunner {
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
 }
 
+/// Shows the shrunk failure, if there is one.
+fn report<T: std::fmt::Debug>(result: Result<(), TestError<T>>) {
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, _)) => panic!("{reason}"),
+        Err(abort) => panic!("{abort}"),
+    }
+}
+
 fn settings() -> impl Strategy<Value = Settings> {
     let text = prop::sample::select(vec![
         "connections.tableSize = 256",
@@ -65,8 +76,8 @@ fn settings() -> impl Strategy<Value = Settings> {
     })
 }
 
-fn unlimited() -> Profile {
-    Profile::named("unlimited").expect("there is such a profile")
+fn unlimited() -> Card {
+    Profile::named("unlimited").expect("there is such a profile").into()
 }
 
 #[test]
@@ -91,14 +102,75 @@ fn offload_changes_nothing_that_can_be_seen() {
         }
         Ok(())
     });
-    match result {
-        Ok(()) => {}
-        Err(TestError::Fail(reason, _)) => panic!("{reason}"),
-        Err(abort) => panic!("{abort}"),
-    }
+    report(result);
     let (hardware, all) = (hardware.get(), all.get());
     eprintln!("{} scenarios, {hardware} of {all} packets carried by hardware", scenarios.get());
     assert!(hardware * 10 > all, "only {hardware} of {all} packets took the hardware path");
+}
+
+/// Insertions that the NIC refuses, and a NIC that is full, change nothing but who carries a packet.
+#[test]
+fn a_nic_that_refuses_changes_nothing_that_can_be_seen() {
+    let refused = (0..60u64, prop::sample::select(vec![EAGAIN, ENOSPC, EINVAL, EEXIST])).prop_map(
+        |(number, errno)| Faults {
+            refused_insertion: Some(RefusedInsertion { number, errno }),
+            ..Faults::default()
+        },
+    );
+    let full = (0..50usize).prop_map(|rules| Faults { full_at: Some(rules), ..Faults::default() });
+    let faults = prop_oneof![refused, full];
+    let hardware = Cell::new(0);
+    let strategy = (world::world(), traffic::steps(), settings(), faults);
+    let result = runner(CASES / 4).run(&strategy, |(world, steps, settings, faults)| {
+        let Some(scenario) = Scenario::new(&world, &steps, settings) else { return Ok(()) };
+        let file = scenario.capture();
+        let input = Input::read(&file, &Settings::default()).expect("the capture is good");
+        let off = scenario.play(&input, None);
+        let on = scenario.play(&input, Some(Card { faults, ..unlimited() }));
+        hardware.set(hardware.get() + carried(&on).0);
+        compare(&off, &on).map_err(|error| {
+            TestCaseError::fail(format!("{faults:?}: {error}\n\n{}", scenario.case(&off)))
+        })
+    });
+    report(result);
+    assert!(hardware.get() > 0, "no packet took the hardware path");
+}
+
+/// No packet of ordinary traffic is lost, whatever the NIC's profile and however late it answers.
+#[test]
+fn no_packet_is_lost_with_other_profiles() {
+    const PROFILES: [&str; 3] = ["unlimited", "bluefield3-sws-22.11", "bluefield3-hws-22.11"];
+    let hardware = [(); 3].map(|()| Cell::new(0));
+    let delays = prop::sample::select(vec![0u64, 500, 3_000_000, 700_000_000]);
+    let cards = (
+        0..PROFILES.len(),
+        delays.prop_map(|delay| Faults {
+            completion_delay: Duration::from_nanos(delay),
+            ..Faults::default()
+        }),
+    );
+    let strategy = (any::<bool>(), traffic::calm_steps(), cards);
+    let result = runner(CASES / 4).run(&strategy, |(underlay_v6, steps, (profile, faults))| {
+        let world = world::plain_world(underlay_v6);
+        let scenario =
+            Scenario::new(&world, &steps, Settings::default()).expect("the world is good");
+        let file = scenario.capture();
+        let input = Input::read(&file, &Settings::default()).expect("the capture is good");
+        let off = scenario.play(&input, None);
+        let name = PROFILES[profile];
+        let hardware = &hardware[profile];
+        let profile = Profile::named(name).expect("there is such a profile");
+        let on = scenario.play(&input, Some(Card { profile, faults }));
+        hardware.set(hardware.get() + carried(&on).0);
+        if off.departures != on.departures || carried(&off).1 != carried(&on).1 {
+            let error = compare(&off, &on).err();
+            let case = scenario.case(&off);
+            return Err(TestCaseError::fail(format!("{name} {faults:?}: {error:?}\n\n{case}")));
+        }
+        Ok(())
+    });
+    report(result);
+    assert!(hardware.iter().all(|packets| packets.get() > 0), "by profile: {hardware:?}");
 }
 
 /// Each bit of an offloaded connection's packet flipped, one at a time, each on a connection of its own; with the checksums of

@@ -4,11 +4,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use cli::pcapng::Writer;
-use cli::replay::{Carrier, Event, EventKind, Input, Output, Timeline, replay};
+use cli::replay::{Card, Carrier, Event, EventKind, Input, Output, Timeline, replay};
 use dpu_app::datapath::settings::Settings;
 use dpu_app::datapath::{Port, Time};
 use model::intent::Intent;
-use rte_flow::Profile;
 use serde_json::{Map, Value, json};
 
 use crate::event::line;
@@ -77,12 +76,12 @@ impl Scenario {
         file.finish()
     }
 
-    pub fn play(&self, input: &Input<'_>, profile: Option<Profile>) -> Output {
+    pub fn play(&self, input: &Input<'_>, card: Option<Card>) -> Output {
         let later =
             self.later.iter().map(|(time, _, intent)| (Time(*time), intent.clone())).collect();
         let timeline =
             Timeline::compile(NODE, &self.first.1, later).expect("the node is in every intent");
-        replay(input, timeline, self.settings, profile).expect("a NIC for this intent")
+        replay(input, timeline, self.settings, card).expect("a NIC for this intent")
     }
 
     /// The case that shows what happens without offload.

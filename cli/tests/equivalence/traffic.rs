@@ -422,3 +422,29 @@ pub fn steps() -> BoxedStrategy<Vec<Timed>> {
         })
         .boxed()
 }
+
+/// Connections with nothing odd about them, sooner or later packet upon packet, never silent for long.
+pub fn calm_steps() -> BoxedStrategy<Vec<Timed>> {
+    let flow = (any::<bool>(), any::<bool>(), 0..INTERFACES, 0..INTERFACES, 1000..1004u16);
+    let flow = flow.prop_map(|(v6, tcp, from, to, port)| Flow {
+        vpc: 0,
+        from,
+        to: Some(to),
+        v6,
+        tcp,
+        port: port + if tcp { 0 } else { 100 },
+    });
+    let flow = flow.prop_filter("at least one end is on a", |f| f.from < 2 || f.to < Some(2));
+    let gap = || prop::sample::select(vec![0, 1_000, 10_000, 1_000_000, 1_000_000_000]);
+    let one = (any::<prop::sample::Index>(), any::<bool>(), gap());
+    (prop::collection::vec(flow, 1..4), prop::collection::vec(one, 1..40))
+        .prop_map(|(flows, packets)| {
+            let open = flows.iter().map(|flow| Timed { gap: 0, step: Step::Open(*flow) });
+            let packets = packets.into_iter().map(|(flow, reverse, gap)| {
+                let packet = Packet::plain(*flow.get(&flows), reverse, "A");
+                Timed { gap, step: Step::Packet(packet) }
+            });
+            open.chain(packets).collect()
+        })
+        .boxed()
+}

@@ -22,6 +22,8 @@ pub struct Case {
     pub intent: Value,
     /// Pieces of packets.
     pub names: BTreeMap<String, String>,
+    /// The NIC for which alone it holds; with it, `forward` events say `by hardware` where that carried the packet.
+    pub profile: Option<String>,
     /// The datapath's settings.
     pub settings: Settings,
     /// What happens.

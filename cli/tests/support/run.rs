@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use cli::pcapng::{Reader, Writer};
-use cli::replay::{Input, Output, Timeline, replay};
+use cli::replay::{Carrier, Event, EventKind, Input, Output, Timeline, replay};
 use dpu_app::datapath::{Port, Time};
 use model::intent::{Intent, Source};
 use rte_flow::Profile;
@@ -36,21 +36,32 @@ pub fn run(case: &Case) -> Result<(), String> {
     }
 
     let mut differences = String::new();
-    for offload in ["off", "on"] {
-        let profile = (offload == "on").then(|| Profile::named("unlimited")).transpose();
-        let profile = profile.map_err(|e| e.to_string())?;
+    let ways: &[&str] = match &case.profile {
+        Some(profile) => &[profile],
+        None => &["off", "unlimited"],
+    };
+    for way in ways {
+        let profile = (*way != "off").then(|| Profile::named(way)).transpose();
+        let card = profile.map_err(|e| e.to_string())?.map(Into::into);
         let output =
-            replay(&input, timeline(case)?, case.settings, profile).map_err(|e| e.to_string())?;
-        let found = compare(&steps, &input, &output)?;
+            replay(&input, timeline(case)?, case.settings, card).map_err(|e| e.to_string())?;
+        let found = compare(&steps, &input, &output, case.profile.is_some())?;
         if !found.is_empty() {
-            let _ = writeln!(differences, "with --offload {offload}:\n{found}");
+            let _ = writeln!(differences, "with --profile {way}:\n{found}");
         }
     }
     if differences.is_empty() { Ok(()) } else { Err(differences) }
 }
 
 /// What differs between the steps' expectations and a replay.
-fn compare(steps: &[Prepared], input: &Input<'_>, output: &Output) -> Result<String, String> {
+///
+/// `paths`: the case says who carries a packet.
+fn compare(
+    steps: &[Prepared],
+    input: &Input<'_>,
+    output: &Output,
+    paths: bool,
+) -> Result<String, String> {
     let mut events = Lines::default();
     let mut frames = Lines::default();
     let mut packets = 0;
@@ -67,6 +78,7 @@ fn compare(steps: &[Prepared], input: &Input<'_>, output: &Output) -> Result<Str
             frames.expected.push((step.time, format!("{port}: {}", show(bytes))));
         }
     }
+    let line = |event| if paths { line_with_path(event) } else { line(event) };
     let shown = output.events.iter().filter_map(|event| Some((event.time.0, line(event)?)));
     events.actual = shown.collect();
     frames.actual = departures(&output.capture(input))?;
@@ -140,6 +152,12 @@ fn timeline(case: &Case) -> Result<Timeline, String> {
     }
     let node = case.node.as_deref().ok_or("the case names no node")?;
     Timeline::compile(node, &first, later).map_err(|e| e.to_string())
+}
+
+/// [`line`], which also tells when hardware carried the packet.
+fn line_with_path(event: &Event) -> Option<String> {
+    let by_hardware = matches!(event.kind, EventKind::Forward { path: Carrier::Hardware, .. });
+    Some(line(event)? + if by_hardware { " by hardware" } else { "" })
 }
 
 /// The frames of an OUT file.

@@ -15,7 +15,7 @@ use super::settings::Settings;
 use super::token_bucket::TokenBucket;
 use super::underlay::Underlay;
 use super::{Outcome, Port, Time, from_network, from_vm};
-use model::decision::DropReason;
+use model::decision::{DropReason, Key};
 
 /// Whether a task that is done in portions has come to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -192,6 +192,12 @@ impl Shard {
     #[must_use]
     pub fn connection(&self, id: ConnectionHandle) -> Option<&Connection> {
         self.table.get(id)
+    }
+
+    /// The connection, and the direction of it, that packets with this key belong to.
+    #[must_use]
+    pub fn find(&self, key: &Key) -> Option<(ConnectionHandle, FlowDirection)> {
+        self.table.find(key)
     }
 
     /// Packets, bytes, drops.

@@ -3,7 +3,8 @@
 use packet::VtepAddr;
 use rte_flow_compiler::NotOffloaded;
 
-use super::manager::{Manager, News, Notice, Offer, RuleCounters};
+use super::exchange::{News, Notice, Offer, RuleCounters};
+use super::manager::Manager;
 use crate::datapath::conntrack::{Offload, WhySoftware};
 use crate::datapath::effects::Effect;
 use crate::datapath::{ConnectionHandle, FlowDirection, Shard, Time};
@@ -41,11 +42,15 @@ impl Wish {
         wishes.into_iter().flatten()
     }
 
-    /// Notes in the shard that the direction is on its way into the NIC.
+    /// Notes in the shard that the direction is on its way into the NIC, or out of it.
     pub fn note(&self, shard: &mut Shard) {
-        if let Self::Offer(offer) = self {
-            shard.set_offload(offer.connection, offer.direction, Offload::Pending);
-        }
+        let (connection, direction, offload) = match self {
+            Self::Offer(offer) => (offer.connection, offer.direction, Offload::Pending),
+            Self::Withdraw(connection, direction) => {
+                (*connection, *direction, Offload::Software(WhySoftware::Dropped))
+            }
+        };
+        shard.set_offload(connection, direction, offload);
     }
 
     /// Tells the manager.
@@ -57,13 +62,18 @@ impl Wish {
     }
 }
 
-/// A direction as it is decided now; `None` when it is gone or its packets are dropped.
+/// A direction as it is decided now; `None` when it is gone, its packets are dropped, or packets with its key are
+/// another connection's.
 fn offer(shard: &Shard, connection: ConnectionHandle, direction: FlowDirection) -> Option<Offer> {
     let known = shard.connection(connection)?;
+    let key = known.key(direction);
+    if shard.find(&key) != Some((connection, direction)) {
+        return None;
+    }
     Some(Offer {
         connection,
         direction,
-        key: known.key(direction),
+        key,
         path: known.path(direction).ok()?.clone(),
         outer_source: known.vtep().and_then(|vtep| VtepAddr::try_from(vtep).ok()),
     })

@@ -1,104 +1,24 @@
 //! The manager: offers in, requests out, replies in, notices out.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::decision::{Key, Path};
 use model::snapshot::{Snapshot, TunnelId};
-use packet::VtepAddr;
-use rte_flow::{EEXIST, ENOMEM, ENOSPC, FlowError, Rule};
+use rte_flow::{EAGAIN, ENOMEM, ENOSPC, FlowError, Rule};
 use rte_flow_compiler::{Entry, Nic, NotOffloaded, connection, statics};
 
+use super::exchange::{News, Notice, Offer, OffloadSettings, Reply, Request, RuleCounters};
 use super::records::{Owner, Phase, Record, Records, Ticket};
-use super::statics::{Purpose, Statics, needs, purpose, tunnel_of};
+use super::statics::{Purpose, Static, Statics, needs, purpose};
 use crate::datapath::{ConnectionHandle, FlowDirection, Time};
 
-/// How the manager deals with the NIC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct OffloadSettings {
-    /// How often the counter of each rule is read, milliseconds.
-    pub poll_interval_ms: u64,
-    /// Wait before a refused rule is tried again; doubled with each refusal. Milliseconds.
-    pub retry_after_ms: u64,
-    /// The longest such wait, milliseconds.
-    pub retry_at_most_ms: u64,
-}
-
-impl Default for OffloadSettings {
-    fn default() -> Self {
-        Self { poll_interval_ms: 1000, retry_after_ms: 100, retry_at_most_ms: 30_000 }
-    }
-}
-
-/// One direction of a connection that should be in the NIC, as it is decided now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// The connection.
-    pub connection: ConnectionHandle,
-    /// Its direction.
-    pub direction: FlowDirection,
-    /// How its packets are found.
-    pub key: Key,
-    /// What happens to them.
-    pub path: Path,
-    /// The VTEP they come from, on the network side.
-    pub outer_source: Option<VtepAddr>,
-}
-
-/// What was counted of a rule since it was inserted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RuleCounters {
-    /// Packets.
-    pub packets: u64,
-    /// Bytes.
-    pub bytes: u64,
-}
-
-/// What the NIC should do. Each request is answered by one [`Reply`], at any later time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request<H> {
-    /// Insert a rule.
-    Insert(Rule),
-    /// Read a rule's counter, then remove it.
-    Remove(H),
-    /// Read a rule's counter.
-    Count(H),
-}
-
-/// How a request ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply<H> {
-    /// To [`Request::Insert`].
-    Inserted(Result<H, FlowError>),
-    /// To [`Request::Remove`], with the last count where there was a counter.
-    Removed(Result<Option<RuleCounters>, FlowError>),
-    /// To [`Request::Count`].
-    Counted(Result<RuleCounters, FlowError>),
-}
-
-/// What the shards should know of one direction of a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// The connection.
-    pub connection: ConnectionHandle,
-    /// Its direction.
-    pub direction: FlowDirection,
-    /// What is new.
-    pub news: News,
-}
-
-/// What a [`Notice`] tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// The NIC carries it.
-    InHardware,
-    /// It is (again) software's, and why.
-    InSoftware(NotOffloaded),
-    /// The NIC carried packets since it was last asked.
-    Carried(RuleCounters),
-}
+/// How often in a row a NIC may put a changed rule off before the rule that it replaces goes without it.
+const PUT_OFF: u32 = 3;
+/// Rules whose counters are read at once; more are spread over the interval in which each is read once.
+const POLLED_AT_ONCE: usize = 1024;
+/// The most parts that interval is divided into.
+const POLL_PARTS: usize = 16;
 
 /// One direction of a connection: what is wanted, by which rule, and what was last said of it.
 #[derive(Debug, Default)]
@@ -116,13 +36,21 @@ pub struct Manager<H> {
     records: Records<H>,
     statics: Statics,
     flows: HashMap<(ConnectionHandle, FlowDirection), Wanted>,
-    /// Rules that wait for static ones.
-    waiting: HashSet<Ticket>,
-    /// Rules to be tried again, unsorted; the NIC refuses few.
-    retries: HashSet<Ticket>,
-    next_poll: Time,
+    /// What is to be tried again, by time.
+    retries: BTreeSet<(Time, Ticket)>,
+    poll: Poll,
     requests: VecDeque<(Ticket, Request<H>)>,
     notices: VecDeque<Notice>,
+}
+
+/// How far the counters have been read.
+#[derive(Debug, Default)]
+struct Poll {
+    next: Time,
+    /// Where the next part begins.
+    at: usize,
+    /// Parts of this round.
+    parts: usize,
 }
 
 impl<H: Copy> Manager<H> {
@@ -136,9 +64,8 @@ impl<H: Copy> Manager<H> {
             records: Records::default(),
             statics: Statics::new(),
             flows: HashMap::new(),
-            waiting: HashSet::new(),
-            retries: HashSet::new(),
-            next_poll: Time::ZERO,
+            retries: BTreeSet::new(),
+            poll: Poll::default(),
             requests: VecDeque::new(),
             notices: VecDeque::new(),
         }
@@ -158,83 +85,86 @@ impl<H: Copy> Manager<H> {
         snapshot: Arc<Snapshot>,
         header: impl FnMut(TunnelId) -> Option<Vec<u8>>,
     ) {
-        let wanted: HashMap<Purpose, Entry> = statics(&self.nic, &snapshot, header)
+        let wanted: Vec<(Purpose, Entry)> = statics(&self.nic, &snapshot, header)
             .into_iter()
             .filter_map(|entry| Some((purpose(&entry)?, entry)))
             .collect();
         self.snapshot = snapshot;
-        let gone: Vec<Purpose> = self
+        let stays: HashSet<Purpose> = wanted.iter().map(|(purpose, _)| *purpose).collect();
+        let gone: Vec<(Purpose, Ticket)> = self
             .statics
             .iter()
-            .filter(|(purpose, is)| is.wanted.is_some() && !wanted.contains_key(purpose))
-            .map(|(purpose, _)| *purpose)
+            .filter(|(purpose, _)| !stays.contains(purpose))
+            .filter_map(|(purpose, state)| Some((*purpose, state.wanted?)))
             .collect();
-        for purpose in gone {
-            if let Some(ticket) = self.statics.get_mut(&purpose).and_then(|s| s.wanted.take()) {
-                self.retire_static(purpose, ticket);
-            }
+        for (purpose, ticket) in gone {
+            let state = self.state_mut(purpose);
+            (state.wanted, state.refusal) = (None, None);
+            self.retire(ticket);
         }
         for (purpose, entry) in wanted {
             self.want_static(purpose, entry);
         }
     }
 
+    fn state_mut(&mut self, purpose: Purpose) -> &mut Static {
+        self.statics.entry(purpose).or_default()
+    }
+
     /// Asks for a static rule unless the very same one is wanted already.
     fn want_static(&mut self, purpose: Purpose, entry: Entry) {
-        let state = self.statics.entry(purpose).or_default();
-        let old = state.wanted;
+        let old = self.state_mut(purpose).wanted;
         if old.and_then(|old| self.records.get(old)).is_some_and(|old| old.entry == entry) {
             return;
         }
         match self.nic.rule(&entry) {
             Ok(rule) => {
                 let ticket = self.record(entry, rule, Owner::Static, old);
-                self.statics.entry(purpose).or_default().wanted = Some(ticket);
+                self.state_mut(purpose).wanted = Some(ticket);
                 self.submit(ticket);
             }
             Err(refusal) => {
-                let state = self.statics.entry(purpose).or_default();
+                let state = self.state_mut(purpose);
                 state.refusal = Some(refusal.message.into_owned());
                 state.wanted = None;
                 if let Some(old) = old {
-                    self.retire_static(purpose, old);
+                    self.retire(old);
                 }
             }
         }
     }
 
-    /// Lets a static rule go, at once or when no connection's rule jumps to it any more.
-    fn retire_static(&mut self, purpose: Purpose, ticket: Ticket) {
-        match self.statics.get_mut(&purpose) {
-            Some(state) if state.users > 0 && state.wanted.is_none() => state.leaving.push(ticket),
-            _ => self.doom(ticket),
-        }
-    }
-
     /// A connection's direction should be in the NIC as `offer` says; replaces what was offered before.
     pub fn offer(&mut self, offer: &Offer) {
+        let (connection, direction) = (offer.connection, offer.direction);
         let compiled = self.compile(offer);
-        let wanted = self.wanted_mut(offer.connection, offer.direction);
+        // Whoever offers takes it for being on its way, and waits to hear more.
+        let wanted = self.flows.entry((connection, direction)).or_default();
+        wanted.in_hardware = false;
         let old = wanted.ticket.take();
         match compiled {
             Ok((entry, rule)) => {
                 let same = |ticket: &Ticket| {
                     self.records.get(*ticket).is_some_and(|r| r.entry == entry && !r.doomed)
                 };
-                if let Some(old) = old.filter(same) {
-                    self.wanted_mut(offer.connection, offer.direction).ticket = Some(old);
+                if let Some(same) = old.filter(same) {
+                    self.set_rule(connection, direction, same);
+                    match self.records.get(same).map(|record| record.phase) {
+                        Some(Phase::Waiting | Phase::Retry(_)) => self.submit(same),
+                        _ => self.judge(connection, direction, None),
+                    }
                     return;
                 }
-                let owner = Owner::Connection(offer.connection, offer.direction);
+                let owner = Owner::Connection(connection, direction);
                 let ticket = self.record(entry, rule, owner, old);
-                self.wanted_mut(offer.connection, offer.direction).ticket = Some(ticket);
+                self.set_rule(connection, direction, ticket);
                 self.submit(ticket);
             }
             Err(reason) => {
                 if let Some(old) = old {
                     self.doom(old);
                 }
-                self.judge(offer.connection, offer.direction, Some(reason));
+                self.judge(connection, direction, Some(reason));
             }
         }
     }
@@ -246,12 +176,8 @@ impl<H: Copy> Manager<H> {
         Ok((entry, rule))
     }
 
-    fn wanted_mut(
-        &mut self,
-        connection: ConnectionHandle,
-        direction: FlowDirection,
-    ) -> &mut Wanted {
-        self.flows.entry((connection, direction)).or_default()
+    fn set_rule(&mut self, connection: ConnectionHandle, direction: FlowDirection, rule: Ticket) {
+        self.flows.entry((connection, direction)).or_default().ticket = Some(rule);
     }
 
     /// A direction should leave the NIC: its connection is closing, gone, or no longer allowed.
@@ -278,10 +204,8 @@ impl<H: Copy> Manager<H> {
         owner: Owner,
         replaces: Option<Ticket>,
     ) -> Ticket {
-        if let Some(state) = tunnel_of(&entry).map(|p| self.statics.entry(p).or_default()) {
-            state.users += 1;
-        }
-        self.records.add(Record {
+        let needs = needs(&entry);
+        let ticket = self.records.add(Record {
             entry,
             rule,
             owner,
@@ -290,46 +214,88 @@ impl<H: Copy> Manager<H> {
             refusals: 0,
             counters: RuleCounters::default(),
             replaces,
-        })
+        });
+        for need in needs {
+            self.state_mut(need).users.insert(ticket);
+        }
+        ticket
     }
 
-    /// Forgets a rule that is not in the NIC, and what waited for it to go.
-    fn forget(&mut self, ticket: Ticket) {
-        let Some(record) = self.records.remove(ticket) else { return };
-        self.waiting.remove(&ticket);
-        self.retries.remove(&ticket);
-        if let Some(replaced) = record.replaces {
-            self.doom(replaced);
+    /// Notes where a rule is now, and what follows from that for others.
+    fn set_phase(&mut self, ticket: Ticket, phase: Phase<H>) {
+        let Some(record) = self.records.get_mut(ticket) else { return };
+        let before = std::mem::replace(&mut record.phase, phase);
+        let needs = needs(&record.entry);
+        if let Some(at) = before.due() {
+            self.retries.remove(&(at, ticket));
         }
-        let Some(state) = tunnel_of(&record.entry).and_then(|p| self.statics.get_mut(&p)) else {
-            return;
-        };
-        state.users = state.users.saturating_sub(1);
-        if state.users == 0 {
+        if let Some(at) = phase.due() {
+            self.retries.insert((at, ticket));
+        }
+        match (before.may_be_in_nic(), phase.may_be_in_nic()) {
+            (false, true) => needs.for_each(|need| self.state_mut(need).used += 1),
+            (true, false) => needs.for_each(|need| self.release(need)),
+            _ => {}
+        }
+    }
+
+    /// One rule less in the NIC that leads to the rule for `purpose`.
+    fn release(&mut self, purpose: Purpose) {
+        let state = self.state_mut(purpose);
+        state.used = state.used.saturating_sub(1);
+        if state.used == 0 {
             for ticket in std::mem::take(&mut state.leaving) {
                 self.doom(ticket);
             }
         }
     }
 
+    /// Forgets a rule that is not in the NIC, and lets go what it was to replace.
+    fn forget(&mut self, ticket: Ticket) {
+        self.set_phase(ticket, Phase::Waiting);
+        let Some(record) = self.records.remove(ticket) else { return };
+        for need in needs(&record.entry) {
+            self.state_mut(need).users.remove(&ticket);
+            self.tidy(need);
+        }
+        if let Some(purpose) = purpose(&record.entry) {
+            self.tidy(purpose);
+        }
+        if let Some(replaced) = record.replaces {
+            self.retire(replaced);
+        }
+    }
+
+    /// Forgets a purpose that nobody has in mind any more.
+    fn tidy(&mut self, purpose: Purpose) {
+        if self.statics.get(&purpose).is_some_and(Static::is_idle) {
+            self.statics.remove(&purpose);
+        }
+    }
+
     /// Asks for a rule's insertion, if what it needs is there.
     fn submit(&mut self, ticket: Ticket) {
         let Some(record) = self.records.get(ticket) else { return };
-        let missing = needs(&record.entry).find(|need| !self.has_static(*need));
-        if let Some(missing) = missing {
+        let owner = record.owner;
+        if let Some(missing) = needs(&record.entry).find(|need| !self.has_static(*need)) {
+            self.set_phase(ticket, Phase::Waiting);
+            self.let_replaced_go(ticket);
             let refusal = self.statics.get(&missing).and_then(|state| state.refusal.clone());
-            let owner = record.owner;
-            self.waiting.insert(ticket);
             if let Owner::Connection(connection, direction) = owner {
                 self.judge(connection, direction, Some(NotOffloaded::StaticPart(refusal)));
             }
             return;
         }
-        self.waiting.remove(&ticket);
-        self.retries.remove(&ticket);
-        if let Some(record) = self.records.get_mut(ticket) {
-            record.phase = Phase::Inserting;
-            self.requests.push_back((ticket, Request::Insert(record.rule.clone())));
+        let rule = record.rule.clone();
+        self.set_phase(ticket, Phase::Inserting);
+        self.requests.push_back((ticket, Request::Insert(rule)));
+    }
+
+    /// The rule that a rule was to replace goes without it: what it does was decided before, and holds no longer.
+    fn let_replaced_go(&mut self, ticket: Ticket) {
+        let replaced = self.records.get_mut(ticket).and_then(|record| record.replaces.take());
+        if let Some(replaced) = replaced {
+            self.retire(replaced);
         }
     }
 
@@ -337,38 +303,57 @@ impl<H: Copy> Manager<H> {
     fn doom(&mut self, ticket: Ticket) {
         let Some(record) = self.records.get_mut(ticket) else { return };
         record.doomed = true;
-        match record.phase {
+        let (phase, owner) = (record.phase, record.owner);
+        self.let_replaced_go(ticket);
+        match phase {
             Phase::Waiting | Phase::Retry(_) => self.forget(ticket),
             Phase::Inserting | Phase::Removing(_) | Phase::RetryRemoval(..) => {}
             Phase::Installed(handle) => {
-                record.phase = Phase::Removing(handle);
+                self.set_phase(ticket, Phase::Removing(handle));
                 self.requests.push_back((ticket, Request::Remove(handle)));
-                self.left(ticket);
+                if let Owner::Connection(connection, direction) = owner {
+                    self.judge(connection, direction, None);
+                }
             }
         }
     }
 
-    /// A rule is (about to be) no longer in the NIC: what it stood for no longer holds.
-    fn left(&mut self, ticket: Ticket) {
+    /// Lets a rule go, after the rules that lead to it unless another one takes its place: a packet must not be lost between
+    /// them, half rewritten.
+    fn retire(&mut self, ticket: Ticket) {
+        let purpose = self.records.get(ticket).and_then(|record| purpose(&record.entry));
+        let Some(purpose) = purpose.filter(|purpose| !self.has_static(*purpose)) else {
+            return self.doom(ticket);
+        };
+        let users = self.statics.get(&purpose).map(|state| state.users.clone());
+        for user in users.unwrap_or_default() {
+            self.park(user);
+        }
+        let state = self.state_mut(purpose);
+        if state.used == 0 {
+            self.doom(ticket);
+        } else {
+            state.leaving.push(ticket);
+        }
+    }
+
+    /// Takes a connection's rule out of the NIC until what it needs is there.
+    fn park(&mut self, ticket: Ticket) {
         let Some(record) = self.records.get(ticket) else { return };
-        let owner = record.owner;
-        let purpose = purpose(&record.entry);
-        if let Some(state) = purpose.and_then(|p| self.statics.get_mut(&p)) {
-            state.installed = state.installed.saturating_sub(1);
-            if state.installed == 0 {
-                self.recheck_flows();
+        let Owner::Connection(connection, direction) = record.owner else { return };
+        let flow = (connection, direction);
+        let is_wanted = self.flows.get(&flow).is_some_and(|flow| flow.ticket == Some(ticket));
+        match record.phase {
+            Phase::Waiting | Phase::Removing(_) | Phase::RetryRemoval(..) => {}
+            Phase::Retry(_) => self.submit(ticket),
+            Phase::Inserting | Phase::Installed(_) if is_wanted => {
+                let (entry, rule, owner) =
+                    (record.entry.clone(), record.rule.clone(), record.owner);
+                let waiting = self.record(entry, rule, owner, Some(ticket));
+                self.set_rule(connection, direction, waiting);
+                self.submit(waiting);
             }
-        }
-        if let Owner::Connection(connection, direction) = owner {
-            self.judge(connection, direction, None);
-        }
-    }
-
-    /// After a static rule came or went: says anew of every flow whether the NIC carries it.
-    fn recheck_flows(&mut self) {
-        let flows: Vec<_> = self.flows.keys().copied().collect();
-        for (connection, direction) in flows {
-            self.judge(connection, direction, None);
+            Phase::Inserting | Phase::Installed(_) => self.doom(ticket),
         }
     }
 
@@ -381,14 +366,15 @@ impl<H: Copy> Manager<H> {
     ) {
         let Some(wanted) = self.flows.get(&(connection, direction)) else { return };
         let in_hardware = wanted.ticket.and_then(|t| self.records.get(t)).is_some_and(|record| {
-            let in_nic = matches!(record.phase, Phase::Installed(_))
-                || record.replaces.is_some_and(|old| self.is_installed(old));
-            in_nic && needs(&record.entry).all(|need| self.has_static(need))
+            matches!(record.phase, Phase::Installed(_))
+                && needs(&record.entry).all(|need| self.has_static(need))
         });
         if in_hardware == wanted.in_hardware && (in_hardware || reason.is_none()) {
             return;
         }
-        self.wanted_mut(connection, direction).in_hardware = in_hardware;
+        if let Some(wanted) = self.flows.get_mut(&(connection, direction)) {
+            wanted.in_hardware = in_hardware;
+        }
         let news = if in_hardware {
             News::InHardware
         } else {
@@ -397,12 +383,16 @@ impl<H: Copy> Manager<H> {
         self.notices.push_back(Notice { connection, direction, news });
     }
 
-    fn is_installed(&self, ticket: Ticket) -> bool {
-        self.records.get(ticket).is_some_and(|r| matches!(r.phase, Phase::Installed(_)))
-    }
-
+    /// Whether a rule for the purpose is in the NIC, to stay or until another one takes its place.
     fn has_static(&self, purpose: Purpose) -> bool {
-        self.statics.get(&purpose).is_some_and(|state| state.installed > 0)
+        let mut rule = self.statics.get(&purpose).and_then(|state| state.wanted);
+        while let Some(record) = rule.and_then(|ticket| self.records.get(ticket)) {
+            if matches!(record.phase, Phase::Installed(_)) {
+                return true;
+            }
+            rule = record.replaces;
+        }
+        false
     }
 
     /// How a request ended.
@@ -422,8 +412,7 @@ impl<H: Copy> Manager<H> {
                     && let Phase::Removing(handle) = record.phase
                 {
                     record.refusals += 1;
-                    record.phase = Phase::RetryRemoval(handle, until);
-                    self.retries.insert(ticket);
+                    self.set_phase(ticket, Phase::RetryRemoval(handle, until));
                 }
             }
             Reply::Counted(Ok(counters)) => self.counted(ticket, counters),
@@ -434,29 +423,32 @@ impl<H: Copy> Manager<H> {
 
     fn inserted(&mut self, ticket: Ticket, handle: H) {
         let Some(record) = self.records.get_mut(ticket) else { return };
-        record.phase = Phase::Installed(handle);
         record.refusals = 0;
-        let (owner, doomed, replaces) = (record.owner, record.doomed, record.replaces.take());
-        if let Some(state) = purpose(&record.entry).map(|p| self.statics.entry(p).or_default()) {
-            state.installed += 1;
-            state.refusal = None;
-        }
-        if let Some(replaced) = replaces {
-            self.doom(replaced);
-        }
+        let (owner, doomed, purpose) = (record.owner, record.doomed, purpose(&record.entry));
+        self.set_phase(ticket, Phase::Installed(handle));
         if doomed {
             self.doom(ticket);
             return;
         }
-        match owner {
-            Owner::Static => {
-                let waiting: Vec<Ticket> = self.waiting.iter().copied().collect();
-                for ticket in waiting {
-                    self.submit(ticket);
-                }
-                self.recheck_flows();
+        self.let_replaced_go(ticket);
+        match (owner, purpose) {
+            (Owner::Connection(connection, direction), _) => {
+                self.judge(connection, direction, None);
             }
-            Owner::Connection(connection, direction) => self.judge(connection, direction, None),
+            (Owner::Static, Some(purpose)) => {
+                let state = self.state_mut(purpose);
+                state.refusal = None;
+                let (leaving, users) = (std::mem::take(&mut state.leaving), state.users.clone());
+                for ticket in leaving {
+                    self.doom(ticket);
+                }
+                for user in users {
+                    if self.records.get(user).is_some_and(|r| matches!(r.phase, Phase::Waiting)) {
+                        self.submit(user);
+                    }
+                }
+            }
+            (Owner::Static, None) => {}
         }
     }
 
@@ -468,24 +460,18 @@ impl<H: Copy> Manager<H> {
             return;
         }
         record.refusals += 1;
-        record.phase = Phase::Retry(now + wait);
-        let owner = record.owner;
-        let (replaced, purpose) = (record.replaces, purpose(&record.entry));
-        self.retries.insert(ticket);
-        if refusal.errno == EEXIST
-            && let Some(replaced) = replaced
-        {
-            // This NIC wants the old rule out before the new one comes in.
-            if let Some(record) = self.records.get_mut(ticket) {
-                record.replaces = None;
-                record.phase = Phase::Retry(now);
-            }
-            self.doom(replaced);
+        let put_off = refusal.errno == EAGAIN && record.refusals <= PUT_OFF;
+        let (owner, purpose) = (record.owner, purpose(&record.entry));
+        let lets_go = record.replaces.is_some() && !put_off;
+        // The one it replaces may be what stands in its way: a NIC may refuse equal patterns, or be full.
+        self.set_phase(ticket, Phase::Retry(if lets_go { now } else { now + wait }));
+        if lets_go {
+            self.let_replaced_go(ticket);
         }
         match owner {
             Owner::Static => {
-                if let Some(state) = purpose.map(|p| self.statics.entry(p).or_default()) {
-                    state.refusal = Some(refusal.message.into_owned());
+                if let Some(purpose) = purpose {
+                    self.state_mut(purpose).refusal = Some(refusal.message.into_owned());
                 }
             }
             Owner::Connection(connection, direction) => {
@@ -531,49 +517,55 @@ impl<H: Copy> Manager<H> {
 
     /// What is due by time: retries and polls.
     pub fn advance(&mut self, now: Time) {
-        let due: Vec<Ticket> = self
-            .retries
-            .iter()
-            .copied()
-            .filter(|ticket| match self.records.get(*ticket).map(|record| &record.phase) {
-                Some(Phase::Retry(at) | Phase::RetryRemoval(_, at)) => *at <= now,
-                _ => true,
-            })
-            .collect();
-        for ticket in due {
-            self.retries.remove(&ticket);
-            match self.records.get_mut(ticket) {
-                Some(record) if matches!(record.phase, Phase::RetryRemoval(..)) => {
-                    if let Phase::RetryRemoval(handle, _) = record.phase {
-                        record.phase = Phase::Removing(handle);
-                        self.requests.push_back((ticket, Request::Remove(handle)));
-                    }
+        self.retry(now);
+        if now >= self.poll.next {
+            self.poll(now);
+        }
+    }
+
+    /// Tries again what is due for that.
+    pub fn retry(&mut self, now: Time) {
+        while let Some((at, ticket)) = self.retries.first().copied()
+            && at <= now
+        {
+            self.retries.remove(&(at, ticket));
+            match self.records.get(ticket).map(|record| record.phase) {
+                Some(Phase::RetryRemoval(handle, _)) => {
+                    self.set_phase(ticket, Phase::Removing(handle));
+                    self.requests.push_back((ticket, Request::Remove(handle)));
                 }
-                Some(_) => self.submit(ticket),
-                None => {}
+                Some(Phase::Retry(_)) => self.submit(ticket),
+                _ => {}
             }
         }
-        if now >= self.next_poll {
-            self.next_poll = now + Duration::from_millis(self.settings.poll_interval_ms);
-            let all: Vec<Ticket> = self.records.iter().map(|(ticket, _)| ticket).collect();
-            for ticket in all {
-                self.count(ticket);
-            }
+    }
+
+    /// Asks for the counters of the next part of all rules.
+    fn poll(&mut self, now: Time) {
+        let places = self.records.places();
+        if self.poll.at == 0 {
+            self.poll.parts = places.div_ceil(POLLED_AT_ONCE).clamp(1, POLL_PARTS);
         }
+        let interval = Duration::from_millis(self.settings.poll_interval_ms);
+        self.poll.next = now + interval / self.poll.parts as u32;
+        let end = self.poll.at + places.div_ceil(self.poll.parts);
+        let part: Vec<Ticket> = self.records.within(self.poll.at..end).collect();
+        for ticket in part {
+            self.count(ticket);
+        }
+        self.poll.at = if end < places { end } else { 0 };
+    }
+
+    /// When something is to be tried again.
+    #[must_use]
+    pub fn next_retry(&self) -> Option<Time> {
+        self.retries.first().map(|(at, _)| *at)
     }
 
     /// When [`Manager::advance`] should be called next, at the latest.
     #[must_use]
     pub fn next_time(&self) -> Time {
-        let retry = |ticket: &Ticket| match self.records.get(*ticket)?.phase {
-            Phase::Retry(at) | Phase::RetryRemoval(_, at) => Some(at),
-            _ => None,
-        };
-        self.retries
-            .iter()
-            .filter_map(retry)
-            .min()
-            .map_or(self.next_poll, |at| at.min(self.next_poll))
+        self.next_retry().map_or(self.poll.next, |at| at.min(self.poll.next))
     }
 
     /// The next thing the NIC should do; requests are to be carried out in this order.

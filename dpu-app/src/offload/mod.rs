@@ -4,13 +4,15 @@
 //! what the NIC should do ([`Request`]) and what the shards should know ([`Notice`]). Whoever runs it (a thread of
 //! the daemon, `penstock replay`) carries these to and fro.
 
+mod exchange;
 mod link;
 mod manager;
 mod records;
 mod statics;
 mod tunnels;
 
+pub use exchange::{News, Notice, Offer, OffloadSettings, Reply, Request, RuleCounters};
 pub use link::Wish;
-pub use manager::{Manager, News, Notice, Offer, OffloadSettings, Reply, Request, RuleCounters};
+pub use manager::Manager;
 pub use records::Ticket;
 pub use tunnels::tunnel_header;

@@ -3,11 +3,11 @@
 use rte_flow::Rule;
 use rte_flow_compiler::Entry;
 
-use super::manager::RuleCounters;
+use super::exchange::RuleCounters;
 use crate::datapath::{ConnectionHandle, FlowDirection, Time};
 
 /// The name of a rule between the manager and whoever talks to the NIC. Never used again for another rule.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Ticket {
     index: u32,
     generation: u32,
@@ -37,6 +37,21 @@ pub(super) enum Phase<H> {
     Removing(H),
     /// Its removal failed; asked for again at this time.
     RetryRemoval(H, Time),
+}
+
+impl<H> Phase<H> {
+    /// When it is to be tried again.
+    pub const fn due(&self) -> Option<Time> {
+        match self {
+            Self::Retry(at) | Self::RetryRemoval(_, at) => Some(*at),
+            _ => None,
+        }
+    }
+
+    /// Whether packets may meet it.
+    pub const fn may_be_in_nic(&self) -> bool {
+        !matches!(self, Self::Waiting | Self::Retry(_))
+    }
 }
 
 /// A rule.
@@ -103,6 +118,19 @@ impl<H> Records<H> {
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(ticket.index);
         slot.record.take()
+    }
+
+    /// How many places there are, taken or free.
+    pub fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The rules in some of the places.
+    pub fn within(&self, places: std::ops::Range<usize>) -> impl Iterator<Item = Ticket> {
+        let slots = self.slots.iter().enumerate().skip(places.start).take(places.len());
+        slots
+            .filter(|(_, slot)| slot.record.is_some())
+            .map(|(index, slot)| Ticket { index: index as u32, generation: slot.generation })
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (Ticket, &Record<H>)> {

@@ -1,6 +1,6 @@
 //! What the rules of connections build upon: which static rules are wanted, and which are in the NIC.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::decision::Zone;
 use model::snapshot::TunnelId;
@@ -10,7 +10,7 @@ use rte_flow_compiler::{Destination, Entry, Transport};
 use super::records::Ticket;
 
 /// What a static rule is for, whatever its content: a changed rule replaces the one with the same purpose.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(super) enum Purpose {
     VmDispatch(Zone, Family),
     TunnelDispatch(Zone),
@@ -32,7 +32,7 @@ pub(super) fn purpose(entry: &Entry) -> Option<Purpose> {
 }
 
 /// The static rules that a connection's entry is of no use without.
-pub(super) fn needs(entry: &Entry) -> impl Iterator<Item = Purpose> {
+pub(super) fn needs(entry: &Entry) -> impl Iterator<Item = Purpose> + use<> {
     let needs = match entry {
         Entry::VmConnection { zone, tuple, transport, .. } => [
             Some(Purpose::VmDispatch(*zone, tuple.family())),
@@ -50,7 +50,7 @@ pub(super) fn needs(entry: &Entry) -> impl Iterator<Item = Purpose> {
 }
 
 /// The encapsulation that a connection's entry jumps to.
-pub(super) fn tunnel_of(entry: &Entry) -> Option<Purpose> {
+fn tunnel_of(entry: &Entry) -> Option<Purpose> {
     match entry {
         Entry::VmConnection { destination: Destination::Tunnel(tunnel), .. } => {
             Some(Purpose::Encapsulation(*tunnel))
@@ -64,15 +64,26 @@ pub(super) fn tunnel_of(entry: &Entry) -> Option<Purpose> {
 pub(super) struct Static {
     /// The rule that is wanted now, whatever its phase.
     pub wanted: Option<Ticket>,
-    /// How many rules for the purpose are in the NIC (two while one replaces another).
-    pub installed: u32,
-    /// Connection rules that jump to it; it must not leave the NIC before they do.
-    pub users: u32,
-    /// Rules that go as soon as there are no users.
+    /// All rules of connections that are of no use without it.
+    pub users: BTreeSet<Ticket>,
+    /// How many of them may be in the NIC; it must not leave before they do.
+    pub used: u32,
+    /// Rules that go as soon as none is.
     pub leaving: Vec<Ticket>,
     /// Why the NIC has none, where it was refused.
     pub refusal: Option<String>,
 }
 
-/// All static rules, by purpose.
-pub(super) type Statics = HashMap<Purpose, Static>;
+impl Static {
+    /// Whether nothing of it would be missed.
+    pub fn is_idle(&self) -> bool {
+        self.wanted.is_none()
+            && self.users.is_empty()
+            && self.used == 0
+            && self.leaving.is_empty()
+            && self.refusal.is_none()
+    }
+}
+
+/// All static rules, by purpose. Sorted, so that the NIC sees requests in the same order from run to run.
+pub(super) type Statics = BTreeMap<Purpose, Static>;

@@ -350,11 +350,12 @@ impl Connection {
         }
     }
 
-    /// When its time is over: at its deadline, or later where the NIC may still report traffic from before it.
+    /// When its time is over: at its deadline, or later where the NIC may still report traffic from before it. A rule may
+    /// be in the NIC before that is known here.
     pub(crate) fn ends_at(&self, timeouts: &Timeouts) -> Time {
-        let in_hardware = FlowDirection::ALL
-            .iter()
-            .any(|direction| matches!(self.offload.get(*direction), Offload::Hardware));
+        let in_hardware = FlowDirection::ALL.iter().any(|direction| {
+            matches!(self.offload.get(*direction), Offload::Pending | Offload::Hardware)
+        });
         self.deadline + if in_hardware { timeouts.counter_delay } else { Duration::ZERO }
     }
 

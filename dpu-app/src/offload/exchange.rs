@@ -1,0 +1,94 @@
+//! What the manager is told and what it says.
+
+use model::decision::{Key, Path};
+use packet::VtepAddr;
+use rte_flow::{FlowError, Rule};
+use rte_flow_compiler::NotOffloaded;
+
+use crate::datapath::{ConnectionHandle, FlowDirection};
+
+/// How the manager deals with the NIC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct OffloadSettings {
+    /// How often the counter of each rule is read, milliseconds.
+    pub poll_interval_ms: u64,
+    /// Wait before a refused rule is tried again; doubled with each refusal. Milliseconds.
+    pub retry_after_ms: u64,
+    /// The longest such wait, milliseconds.
+    pub retry_at_most_ms: u64,
+}
+
+impl Default for OffloadSettings {
+    fn default() -> Self {
+        Self { poll_interval_ms: 1000, retry_after_ms: 100, retry_at_most_ms: 30_000 }
+    }
+}
+
+/// One direction of a connection that should be in the NIC, as it is decided now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The connection.
+    pub connection: ConnectionHandle,
+    /// Its direction.
+    pub direction: FlowDirection,
+    /// How its packets are found.
+    pub key: Key,
+    /// What happens to them.
+    pub path: Path,
+    /// The VTEP they come from, on the network side.
+    pub outer_source: Option<VtepAddr>,
+}
+
+/// What was counted of a rule since it was inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RuleCounters {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// What the NIC should do. Each request is answered by one [`Reply`], at any later time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request<H> {
+    /// Insert a rule.
+    Insert(Rule),
+    /// Read a rule's counter, then remove it.
+    Remove(H),
+    /// Read a rule's counter.
+    Count(H),
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply<H> {
+    /// To [`Request::Insert`].
+    Inserted(Result<H, FlowError>),
+    /// To [`Request::Remove`], with the last count where there was a counter.
+    Removed(Result<Option<RuleCounters>, FlowError>),
+    /// To [`Request::Count`].
+    Counted(Result<RuleCounters, FlowError>),
+}
+
+/// What the shards should know of one direction of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The connection.
+    pub connection: ConnectionHandle,
+    /// Its direction.
+    pub direction: FlowDirection,
+    /// What is new.
+    pub news: News,
+}
+
+/// What a [`Notice`] tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// The NIC carries it.
+    InHardware,
+    /// It is (again) software's, and why.
+    InSoftware(NotOffloaded),
+    /// The NIC carried packets since it was last asked.
+    Carried(RuleCounters),
+}
