@@ -8,6 +8,7 @@ use zerocopy::FromBytes;
 
 use super::arrival::Arrival;
 use super::effects::{Effects, Solicitation};
+use super::shard::Shard;
 use super::underlay::{Resolution, Underlay, solicitation};
 use super::{Outcome, Port, Time, too_big};
 
@@ -30,65 +31,69 @@ pub(crate) enum Exit {
     },
 }
 
-/// Finds the way out for a packet, before anything is changed or remembered.
-///
-/// # Errors
-/// What became of the packet when there is none: the receiver is disabled, the packet too long (the frame may then hold
-/// the message about it), or the underlay's next hop not known (it is then asked for, at most once a second).
-pub(crate) fn find_exit(
-    now: Time,
-    snapshot: &Snapshot,
-    underlay: &mut Underlay,
-    arrival: &Arrival,
-    path: &Path,
-    frame: &mut Frame,
-    effects: &mut Effects,
-) -> Result<Exit, Outcome> {
-    let receiver = match path.output {
-        Output::Local(id) => Some(enabled(snapshot, id).map_err(Outcome::Drop)?),
-        Output::Tunnel(_) => None,
-    };
-    check_length(snapshot, arrival, path, frame)?;
-    match (path.output, receiver) {
-        (Output::Local(_), receiver) => receiver
-            .map(|receiver| Exit::Vm { port: Port::Vf(receiver.vf), interface: receiver.id }),
-        (Output::Tunnel(id), _) => {
-            let header = tunnel_header(now, snapshot, underlay, id, effects);
-            let header = header.map_err(Outcome::Drop)?;
-            let length = frame.bytes().len().saturating_add(header.length());
-            // Only a buffer without the headroom we ask for, or a frame of nearly 64 KiB, fails here.
-            (frame.start() >= header.length() && u16::try_from(length).is_ok())
-                .then(|| Exit::Wire { header, source_port: vxlan_source_port(&arrival.packet) })
+impl Shard {
+    /// Finds the way out for a packet, before anything is changed or remembered.
+    ///
+    /// # Errors
+    /// What became of the packet when there is none: the receiver is disabled, the packet too long (the frame may then
+    /// hold the message about it), or the underlay's next hop not known (it is then asked for, at most once a second).
+    pub(super) fn find_exit(
+        &mut self,
+        now: Time,
+        snapshot: &Snapshot,
+        arrival: &Arrival,
+        path: &Path,
+        frame: &mut Frame,
+        effects: &mut Effects,
+    ) -> Result<Exit, Outcome> {
+        let receiver = match path.output {
+            Output::Local(id) => Some(enabled(snapshot, id).map_err(Outcome::Drop)?),
+            Output::Tunnel(_) => None,
+        };
+        self.check_length(now, snapshot, arrival, path, frame)?;
+        match (path.output, receiver) {
+            (Output::Local(_), receiver) => receiver
+                .map(|receiver| Exit::Vm { port: Port::Vf(receiver.vf), interface: receiver.id }),
+            (Output::Tunnel(id), _) => {
+                let header = tunnel_header(now, snapshot, &mut self.underlay, id, effects);
+                let header = header.map_err(Outcome::Drop)?;
+                let length = frame.bytes().len().saturating_add(header.length());
+                // Only a buffer without the headroom we ask for, or a frame of nearly 64 KiB, fails here.
+                (frame.start() >= header.length() && u16::try_from(length).is_ok())
+                    .then(|| Exit::Wire { header, source_port: vxlan_source_port(&arrival.packet) })
+            }
         }
+        .ok_or(Outcome::Drop(DropReason::TooBig))
     }
-    .ok_or(Outcome::Drop(DropReason::TooBig))
+
+    /// Padding does not count: rules see the packet's length, not the frame's.
+    fn check_length(
+        &mut self,
+        now: Time,
+        snapshot: &Snapshot,
+        arrival: &Arrival,
+        path: &Path,
+        frame: &mut Frame,
+    ) -> Result<(), Outcome> {
+        if arrival.packet.length() <= path.mtu {
+            return Ok(());
+        }
+        let (interface, packet, reason) = (arrival.interface, &arrival.packet, DropReason::TooBig);
+        let may_send = || self.too_big.take(now, interface.id);
+        let told = snapshot.subnet(interface.subnet).is_some_and(|subnet| {
+            too_big::answer(interface, subnet, packet, path.mtu, may_send, frame)
+        });
+        Err(if told {
+            Outcome::DropAndReply { reason, port: Port::Vf(interface.vf) }
+        } else {
+            Outcome::Drop(reason)
+        })
+    }
 }
 
 fn enabled(snapshot: &Snapshot, id: InterfaceId) -> Result<&Interface, DropReason> {
     let interface = snapshot.interface(id).ok_or(DropReason::InterfaceDown)?;
     if interface.enabled { Ok(interface) } else { Err(DropReason::InterfaceDown) }
-}
-
-fn check_length(
-    snapshot: &Snapshot,
-    arrival: &Arrival,
-    path: &Path,
-    frame: &mut Frame,
-) -> Result<(), Outcome> {
-    if arrival.packet.length() > path.mtu {
-        let (interface, packet) = (arrival.interface, &arrival.packet);
-        let told = snapshot
-            .subnet(interface.subnet)
-            .is_some_and(|subnet| too_big::answer(interface, subnet, packet, path.mtu, frame));
-        let reason = DropReason::TooBig;
-        return Err(if told {
-            Outcome::DropAndReply { reason, port: Port::Vf(interface.vf) }
-        } else {
-            Outcome::Drop(reason)
-        });
-    }
-    // Padding does not count: rules see the packet's length, not the frame's.
-    Ok(())
 }
 
 /// The outer headers of a tunnel.

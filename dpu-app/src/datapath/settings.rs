@@ -21,6 +21,8 @@ pub struct Settings {
     pub offload: OffloadSettings,
     /// The port to the kernel beside us; absent: there is none, and what is not the datapath's is dropped.
     pub kernel_port: Option<KernelPortSettings>,
+    /// Messages to VMs that their packets are too big.
+    pub too_big: TooBigSettings,
 }
 
 /// How many connections there may be.
@@ -208,6 +210,23 @@ impl Default for KernelPortSettings {
     }
 }
 
+/// How many messages that its packets are too big a VM is sent, by each core (RFC 4443, section 2.4 (f); RFC 1812,
+/// section 4.3.2.8). Beyond, such packets are dropped in silence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct TooBigSettings {
+    /// Messages a second in the long run.
+    pub packets_per_second: NonZeroU32,
+    /// Messages at once, after a silence.
+    pub burst: NonZeroU32,
+}
+
+impl Default for TooBigSettings {
+    fn default() -> Self {
+        Self { packets_per_second: const_non_zero(1000), burst: const_non_zero(1000) }
+    }
+}
+
 /// For constants that are visibly positive.
 const fn const_non_zero(number: u32) -> NonZeroU32 {
     match NonZeroU32::new(number) {
@@ -225,7 +244,7 @@ mod tests {
         let settings: Settings = serde_json::from_str(
             r#"{"timeouts": {"udpOneWay": 5}, "tcp": {"pickUp": {"for": 60}},
                 "connections": {"tableSize": 100}, "offload": {"afterPackets": 3},
-                "kernelPort": {"burst": 5}}"#,
+                "kernelPort": {"burst": 5}, "tooBig": {"packetsPerSecond": 7}}"#,
         )
         .unwrap();
         assert_eq!(settings.timeouts.udp_one_way.duration(), Duration::from_secs(5));
@@ -235,6 +254,8 @@ mod tests {
         assert_eq!(settings.offload.after_packets, 3);
         let kernel = settings.kernel_port.unwrap();
         assert_eq!((kernel.packets_per_second.get(), kernel.burst.get()), (10_000, 5));
+        let TooBigSettings { packets_per_second, burst } = settings.too_big;
+        assert_eq!((packets_per_second.get(), burst.get()), (7, 1000));
         assert_eq!(serde_json::from_str::<Settings>("{}").unwrap(), Settings::default());
     }
 
@@ -248,6 +269,7 @@ mod tests {
             r#"{"tcp": {"pickUp": "sometimes"}}"#,
             r#"{"kernelPort": {"packetsPerSecond": 0}}"#,
             r#"{"kernelPort": {"rate": 1}}"#,
+            r#"{"tooBig": {"burst": 0}}"#,
         ] {
             assert!(serde_json::from_str::<Settings>(wrong).is_err(), "{wrong}");
         }

@@ -12,7 +12,7 @@ use super::effects::{Effect, Effects, RemovalReason};
 use super::execute::solicit;
 use super::fragments::FragmentTable;
 use super::settings::Settings;
-use super::token_bucket::TokenBucket;
+use super::token_bucket::{InterfaceBuckets, TokenBucket};
 use super::underlay::Underlay;
 use super::{Outcome, Port, Time, from_network, from_vm};
 use model::decision::{DropReason, Key};
@@ -36,6 +36,8 @@ pub struct Shard {
     pub(super) underlay: Underlay,
     /// What the kernel's port may still take, if there is one.
     kernel: Option<TokenBucket>,
+    /// How many more messages that their packets are too big VMs may be sent.
+    pub(super) too_big: InterfaceBuckets,
     pub(super) counters: Counters,
     sweep: Sweep,
 }
@@ -55,7 +57,7 @@ impl Shard {
     #[must_use]
     pub fn new(settings: Settings, seed: u64, now: Time) -> Self {
         let hasher = KeyHasher::new(seed);
-        let timeouts = settings.timeouts;
+        let (timeouts, too_big) = (settings.timeouts, settings.too_big);
         Self {
             settings,
             started: now,
@@ -69,6 +71,7 @@ impl Shard {
             kernel: settings
                 .kernel_port
                 .map(|limit| TokenBucket::new(limit.packets_per_second, limit.burst, now)),
+            too_big: InterfaceBuckets::new(too_big.packets_per_second, too_big.burst),
             counters: Counters::default(),
             sweep: Sweep::default(),
         }
@@ -155,6 +158,7 @@ impl Shard {
         self.table.retain(is_known);
         self.fragments.retain(is_known);
         self.counters.retain(is_known);
+        self.too_big.retain(is_known);
         Progress::Done
     }
 

@@ -2,7 +2,10 @@
 
 use std::num::NonZeroU32;
 
+use model::snapshot::InterfaceId;
+
 use super::Time;
+use super::by_interface::ByInterface;
 
 /// What one packet costs. In this unit, a rate in packets a second fills in exactly what it says each nanosecond.
 const PACKET: u64 = 1_000_000_000;
@@ -40,6 +43,33 @@ impl TokenBucket {
             }
             None => false,
         }
+    }
+}
+
+/// The same limit for each interface by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct InterfaceBuckets {
+    packets_per_second: NonZeroU32,
+    burst: NonZeroU32,
+    buckets: ByInterface<TokenBucket>,
+}
+
+impl InterfaceBuckets {
+    /// Full buckets.
+    pub(crate) fn new(packets_per_second: NonZeroU32, burst: NonZeroU32) -> Self {
+        Self { packets_per_second, burst, buckets: ByInterface::default() }
+    }
+
+    /// Takes a packet's worth out of an interface's bucket; `false` when there is less in it.
+    pub(crate) fn take(&mut self, now: Time, interface: InterfaceId) -> bool {
+        let Self { packets_per_second, burst, .. } = *self;
+        let full = || TokenBucket::new(packets_per_second, burst, now);
+        self.buckets.entry(interface).or_insert_with(full).take(now)
+    }
+
+    /// Forgets interfaces that are gone.
+    pub(crate) fn retain(&mut self, is_known: impl Fn(InterfaceId) -> bool) {
+        self.buckets.retain(|id, _| is_known(*id));
     }
 }
 

@@ -26,12 +26,13 @@ const V6_LIMIT: usize = 1280;
 ///
 /// `false`, and the frame as it was, when there must be no answer (RFC 1122, section 3.2.2): to an ICMP error, to a
 /// fragment other than the first, to a source that is not one host; when the subnet has no gateway of the packet's
-/// family; or when the buffer has no headroom for the message.
+/// family; when `may_send`, which is asked last, says so; or when the buffer has no headroom for the message.
 pub fn answer(
     interface: &Interface,
     subnet: &Subnet,
     packet: &IpPacket,
     mtu: u16,
+    may_send: impl FnOnce() -> bool,
     frame: &mut Frame,
 ) -> bool {
     if matches!(packet.transport, Transport::IcmpError { .. })
@@ -42,6 +43,9 @@ pub fn answer(
     let Some(addresses) = addresses(subnet, packet) else {
         return false;
     };
+    if !may_send() {
+        return false;
+    }
     let mtu = U16::new(mtu);
     let (kind, code, limit) = match addresses {
         Addresses::V4(..) => (icmp::UNREACHABLE, icmp::FRAGMENTATION_NEEDED, V4_LIMIT),

@@ -11,7 +11,7 @@ use super::conntrack::{
 };
 use super::decide::decide;
 use super::effects::{Effect, Effects, RemovalReason};
-use super::execute::{Exit, find_exit, send};
+use super::execute::{Exit, send};
 use super::fragments::{First, PacketId};
 use super::recheck::{Checked, Scope};
 use super::settings::PickUp;
@@ -175,7 +175,7 @@ impl Shard {
         };
         check_message(snapshot, arrival, connection, direction).map_err(Outcome::Drop)?;
         let path = connection.path(direction).map_err(Outcome::Drop)?.clone();
-        let exit = find_exit(now, snapshot, &mut self.underlay, arrival, &path, frame, effects)?;
+        let exit = self.find_exit(now, snapshot, arrival, &path, frame, effects)?;
         self.table.observe(id, direction, subject.event, now);
         Ok(Way { id, direction, path, exit })
     }
@@ -210,7 +210,7 @@ impl Shard {
             _ => false,
         };
         let path = decision.forward.clone();
-        let exit = find_exit(now, snapshot, &mut self.underlay, arrival, &path, frame, effects)?;
+        let exit = self.find_exit(now, snapshot, arrival, &path, frame, effects)?;
         let Some(scope) = Scope::of(snapshot, &subject.key, &decision) else {
             return drop(DropReason::InterfaceDown);
         };

@@ -125,7 +125,7 @@ proptest! {
             if let Network::Ip(packet) = parsed(&frame).network {
                 let subnet = WORLD.subnet(interface.subnet).unwrap();
                 let (answered, after) = with_frame(&frame, |frame| {
-                    too_big::answer(&interface, subnet, &packet, mtu, frame)
+                    too_big::answer(&interface, subnet, &packet, mtu, || true, frame)
                 });
                 if answered { ip(&after); } else { prop_assert_eq!(after, frame); }
             }
