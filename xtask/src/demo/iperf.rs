@@ -19,16 +19,6 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct Transfer {
     /// At the receiver.
     pub megabits_per_second: f64,
-    /// Of each second: when it ended, in seconds, and how many segments TCP had to send again.
-    seconds: Vec<(f64, u64)>,
-}
-
-impl Transfer {
-    /// Segments that had to be sent again in the second in which `since` the start had passed, and later.
-    pub fn retransmits_after(&self, since: Duration) -> u64 {
-        let later = self.seconds.iter().filter(|(end, _)| *end > since.as_secs_f64());
-        later.map(|(_, count)| count).sum()
-    }
 }
 
 /// Starts a server.
@@ -70,15 +60,8 @@ pub fn result(text: &str) -> Result<Transfer> {
         return Err(miette!("iperf3: {error}"));
     }
     let received = value.pointer("/end/sum_received/bits_per_second").and_then(Value::as_f64);
-    let intervals = value.get("intervals").and_then(Value::as_array);
-    let seconds = intervals.into_iter().flatten().filter_map(|interval| {
-        let sum = interval.get("sum")?;
-        // With `--reverse` the sender is elsewhere.
-        let retransmits = sum.get("retransmits").and_then(Value::as_u64).unwrap_or(0);
-        Some((sum.get("end")?.as_f64()?, retransmits))
-    });
     received
-        .map(|bits| Transfer { megabits_per_second: bits / 1e6, seconds: seconds.collect() })
+        .map(|bits| Transfer { megabits_per_second: bits / 1e6 })
         .ok_or_else(|| miette!("iperf3 --json lacks its result"))
 }
 
@@ -107,14 +90,8 @@ mod tests {
 
     #[test]
     fn results_and_errors() {
-        let transfer = result(
-            r#"{"intervals": [{"sum": {"end": 1.0, "retransmits": 3}}, {"sum": {"end": 2.0, "retransmits": 1}}],
-                "end": {"sum_received": {"bits_per_second": 2.5e6}}}"#,
-        )
-        .unwrap();
+        let transfer = result(r#"{"end": {"sum_received": {"bits_per_second": 2.5e6}}}"#).unwrap();
         assert!((transfer.megabits_per_second - 2.5).abs() < 1e-9);
-        assert_eq!(transfer.retransmits_after(Duration::from_millis(900)), 4);
-        assert_eq!(transfer.retransmits_after(Duration::from_millis(1100)), 1);
         let error = result(r#"{"error": "no route"}"#).err().unwrap().to_string();
         assert_eq!(error, "iperf3: no route");
     }

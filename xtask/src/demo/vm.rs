@@ -176,11 +176,49 @@ impl Vm {
         text.trim().parse().into_diagnostic()
     }
 
+    /// How many segments of its connections to a port were lost on their way, as TCP knows by now: those that it sent
+    /// again, less those that the receiver then had twice (RFC 2883), because they were only late.
+    ///
+    /// # Errors
+    /// When there is no such connection.
+    pub fn segments_lost(&self, port: u16) -> Result<u64> {
+        let to = format!(":{port}");
+        let options = ["--tcp", "--info", "--oneline", "--no-header", "--numeric"];
+        let text = self.run("ss", &[&options[..], &["dport", "=", &to]].concat())?;
+        if text.trim().is_empty() {
+            bail!("{}: there is no connection to port {port}", self.name);
+        }
+        Ok(text.lines().map(segments_lost).sum())
+    }
+
     /// Runs a program in the VM that must succeed.
     ///
     /// # Errors
     /// When it fails.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
         succeed(command(self.namespace, program).args(arguments), PATIENCE)
+    }
+}
+
+/// What a line of `ss --info` tells; counts of 0 are left out there.
+fn segments_lost(line: &str) -> u64 {
+    let value = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name));
+    let sent_again = value("retrans:").and_then(|text| text.rsplit('/').next()?.parse().ok());
+    let had_twice = value("dsack_dups:").and_then(|text| text.parse().ok());
+    sent_again.unwrap_or(0_u64).saturating_sub(had_twice.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::segments_lost;
+
+    #[test]
+    fn segments_that_were_only_late_are_not_lost() {
+        assert_eq!(
+            segments_lost("ESTAB 0 0 10.0.0.1:1 10.0.0.2:5201 cubic rto:204 delivered:34"),
+            0
+        );
+        assert_eq!(segments_lost("ESTAB 0 0 cubic retrans:0/3 delivered:34"), 3);
+        assert_eq!(segments_lost("ESTAB 0 0 cubic retrans:1/3 dsack_dups:2 delivered:34"), 1);
     }
 }
