@@ -9,8 +9,6 @@
 mod event;
 #[path = "../support/intent.rs"]
 mod intent;
-#[path = "../support/notation/mod.rs"]
-mod notation;
 mod scenario;
 mod traffic;
 mod world;

@@ -11,9 +11,9 @@ use model::intent::Intent;
 use serde_json::{Map, Value, json};
 
 use crate::event::line;
-use crate::notation::show;
 use crate::traffic::{Arriving, Flow, Packet, Step, Timed, neighbor_answer};
 use crate::world::{INTERFACES, NODE, VNIS, World};
+use testbed::notation::show;
 
 /// Everything of a replay but the profile.
 pub struct Scenario {

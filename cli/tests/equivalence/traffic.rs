@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::notation::packet;
 use crate::world::{Change, INTERFACES, VNIS, World, change, vf};
+use testbed::notation::packet;
 
 /// Something that happens so long after what was before.
 #[derive(Debug, Clone)]

@@ -13,7 +13,8 @@ use serde_json::Value;
 use super::case::{Case, Step, merge};
 use super::event::line;
 use super::intent::documents;
-use super::notation::{packet, show};
+use testbed::difference::align;
+use testbed::notation::{packet, show};
 
 /// Virtual time 0 in the capture, nanoseconds since 1970.
 const START: u64 = 1_700_000_000_000_000_000;
@@ -202,33 +203,4 @@ impl Lines {
         }
         report
     }
-}
-
-/// The longest common subsequence, with all else marked.
-fn align<'a>(expected: &'a [String], actual: &'a [String]) -> Vec<(char, &'a str)> {
-    let mut length = vec![vec![0usize; actual.len() + 1]; expected.len() + 1];
-    for (i, e) in expected.iter().enumerate().rev() {
-        for (j, a) in actual.iter().enumerate().rev() {
-            length[i][j] = if e == a {
-                length[i + 1][j + 1] + 1
-            } else {
-                length[i + 1][j].max(length[i][j + 1])
-            };
-        }
-    }
-    let (mut i, mut j) = (0, 0);
-    let mut lines = Vec::new();
-    while i < expected.len() || j < actual.len() {
-        if i < expected.len() && j < actual.len() && expected[i] == actual[j] {
-            lines.push((' ', expected[i].as_str()));
-            (i, j) = (i + 1, j + 1);
-        } else if j == actual.len() || i < expected.len() && length[i + 1][j] >= length[i][j + 1] {
-            lines.push(('-', expected[i].as_str()));
-            i += 1;
-        } else {
-            lines.push(('+', actual[j].as_str()));
-            j += 1;
-        }
-    }
-    lines
 }

@@ -1,12 +1,13 @@
 //! Packets as text: `eth(src=..., dst=...)/ipv4(src=10.0.0.1, dst=10.0.0.2)/udp(sport=1, dport=2)/"hello"`.
 //!
-//! The language is described for its users in `tests/cases/README.md`. It shares no code with the packet library it
+//! The language is described for its users in `docs/reference/packet-notation.md`. It shares no code with the packet library it
 //! tests: checksums, lengths and entropy are computed here once more, from their specifications.
 
 mod build;
 mod checksum;
 mod read;
 mod show;
+mod tunnel;
 mod value;
 
 pub use show::show;

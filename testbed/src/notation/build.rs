@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::checksum::{entropy, internet, transport};
+use super::checksum::{crc32c, entropy, internet, transport};
 use super::read::Layer;
+use super::tunnel;
 use super::value::{Arguments, Mac, bytes, hex, number, octets};
 
 /// What a layer has to know of those around it.
@@ -13,7 +14,7 @@ pub struct Inside {
     addresses: Option<(IpAddr, IpAddr)>,
 }
 
-type Built = Result<Vec<u8>, String>;
+pub type Built = Result<Vec<u8>, String>;
 
 /// Builds layers, from the outermost on.
 pub fn stack(layers: &[Layer], inside: Inside) -> Built {
@@ -24,7 +25,7 @@ pub fn stack(layers: &[Layer], inside: Inside) -> Built {
     let a = &mut arguments;
     let built = match first.name.as_str() {
         "eth" => ethernet(a, rest)?,
-        "vlan" => vlan(a, rest)?,
+        "vlan" | "qinq" => vlan(a, rest)?,
         "arp" => arp(a, rest)?,
         "ipv4" => ipv4(a, rest)?,
         "ipv6" => ipv6(a, rest)?,
@@ -33,6 +34,8 @@ pub fn stack(layers: &[Layer], inside: Inside) -> Built {
         "fragment" => fragment(a, rest, inside)?,
         "tcp" => tcp(a, rest, inside)?,
         "udp" => udp(a, rest, inside)?,
+        "sctp" => sctp(a, rest)?,
+        "esp" => esp(a, rest)?,
         "icmp" => icmp(a, rest, 1, inside)?,
         "icmpv6" => icmp(a, rest, 58, inside)?,
         "echo" => echo(a, rest, inside, [8, 128])?,
@@ -42,7 +45,11 @@ pub fn stack(layers: &[Layer], inside: Inside) -> Built {
         "ns" => neighbor_discovery(a, rest, inside, 135)?,
         "na" => neighbor_discovery(a, rest, inside, 136)?,
         "ndopt" => nd_option(a, rest, inside)?,
-        "vxlan" => vxlan(a, rest)?,
+        "vxlan" => tunnel::vxlan(a, rest)?,
+        "vxlan-gpe" => tunnel::vxlan_gpe(a, rest)?,
+        "geneve" => tunnel::geneve(a, rest)?,
+        "gre" => tunnel::gre(a, rest)?,
+        "nvgre" => tunnel::nvgre(a, rest)?,
         "dhcp" => dhcp(a, rest, inside)?,
         "opt" => option::<1>(a, rest, inside)?,
         "dhcp6" => dhcp6(a, rest, inside)?,
@@ -60,11 +67,11 @@ pub fn stack(layers: &[Layer], inside: Inside) -> Built {
 }
 
 /// The first layer that decides about a protocol field: `bytes(...)` only cuts.
-fn deciding(rest: &[Layer]) -> Option<&str> {
+pub fn deciding(rest: &[Layer]) -> Option<&str> {
     rest.iter().map(|layer| layer.name.as_str()).find(|name| *name != "bytes")
 }
 
-fn ether_type(a: &mut Arguments<'_>, rest: &[Layer]) -> Result<u16, String> {
+pub fn ether_type(a: &mut Arguments<'_>, rest: &[Layer]) -> Result<u16, String> {
     if let Some(number) = a.number("type")? {
         return Ok(number);
     }
@@ -73,7 +80,10 @@ fn ether_type(a: &mut Arguments<'_>, rest: &[Layer]) -> Result<u16, String> {
         Some("ipv4") => 0x0800,
         Some("ipv6") => 0x86dd,
         Some("vlan") => 0x8100,
-        _ => return Err("eth: the payload does not tell the EtherType; write type=".to_owned()),
+        Some("qinq") => 0x88a8,
+        // Transparent Ethernet bridging, within tunnels.
+        Some("eth") => 0x6558,
+        _ => return Err("the payload does not tell the EtherType; write type=".to_owned()),
     })
 }
 
@@ -83,15 +93,20 @@ fn protocol(a: &mut Arguments<'_>, key: &str, rest: &[Layer], v6: bool) -> Resul
     }
     Ok(match deciding(rest) {
         Some("hopopts") => 0,
+        Some("ipv4") => 4,
         Some("tcp") => 6,
         Some("udp") => 17,
+        Some("ipv6") => 41,
         Some("routing") => 43,
         Some("fragment") => 44,
+        Some("gre" | "nvgre") => 47,
+        Some("esp") => 50,
         Some("ah") => 51,
         Some("destopts") => 60,
         Some("icmpv6" | "rs" | "ra" | "ns" | "na") => 58,
         Some("echo" | "echo-reply") if v6 => 58,
         Some("icmp" | "echo" | "echo-reply") => 1,
+        Some("sctp") => 132,
         _ => return Err(format!("the payload does not tell the protocol; write {key}=")),
     })
 }
@@ -314,6 +329,28 @@ fn entropy_of(frame: &[u8]) -> Option<u16> {
     Some(entropy(source, destination, protocol, sport, dport))
 }
 
+/// SCTP's common header (RFC 9260, section 3.1) over its chunks.
+fn sctp(a: &mut Arguments<'_>, rest: &[Layer]) -> Built {
+    let mut message = a.need_number::<u16>("sport")?.to_be_bytes().to_vec();
+    message.extend(a.need_number::<u16>("dport")?.to_be_bytes());
+    message.extend(a.number_or::<u32>("tag", 0)?.to_be_bytes());
+    message.extend([0; 4]);
+    message.extend(stack(rest, Inside::default())?);
+    let checksum = match a.number::<u32>("checksum")? {
+        Some(given) => given.to_be_bytes(),
+        None => crc32c(&message).to_le_bytes(),
+    };
+    message[8..12].copy_from_slice(&checksum);
+    Ok(message)
+}
+
+/// The part of ESP that is not encrypted (RFC 4303, section 2).
+fn esp(a: &mut Arguments<'_>, rest: &[Layer]) -> Built {
+    let mut header = a.need_number::<u32>("spi")?.to_be_bytes().to_vec();
+    header.extend(a.number_or::<u32>("seq", 0)?.to_be_bytes());
+    Ok([header, stack(rest, Inside::default())?].concat())
+}
+
 fn icmp(a: &mut Arguments<'_>, rest: &[Layer], protocol: u8, inside: Inside) -> Built {
     let kind = a.need_number("type")?;
     let code = a.number_or("code", 0)?;
@@ -393,15 +430,6 @@ fn nd_option(a: &mut Arguments<'_>, rest: &[Layer], inside: Inside) -> Built {
     data.resize(units * 8 - 2, 0);
     let length = a.number_or("length", units as u8)?;
     Ok([vec![code, length], data, stack(rest, inside)?].concat())
-}
-
-fn vxlan(a: &mut Arguments<'_>, rest: &[Layer]) -> Built {
-    let mut header = vec![a.number_or("flags", 8)?];
-    header.extend(&a.number_or::<u32>("reserved", 0)?.to_be_bytes()[1..]);
-    let vni = a.need_number::<u32>("vni")? << 8 | a.number_or::<u32>("last", 0)?;
-    header.extend(vni.to_be_bytes());
-    header.extend(stack(rest, Inside::default())?);
-    Ok(header)
 }
 
 /// The fixed part of a DHCPv4 message (RFC 2131, section 2) and the cookie before its options.

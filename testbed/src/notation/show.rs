@@ -9,7 +9,7 @@ use super::packet;
 #[must_use]
 pub fn show(frame: &[u8]) -> String {
     // As deep as the notation reproduces the bytes: a wrong length or checksum ends it.
-    (0..8)
+    (0..12)
         .rev()
         .map(|depth| ethernet(frame, depth))
         .find(|text| packet(text).is_ok_and(|bytes| bytes == frame))
@@ -79,18 +79,33 @@ fn ethernet(frame: &[u8], depth: usize) -> String {
         return raw(frame);
     };
     let start = format!("eth(dst={}, src={}", mac(&header[..6]), mac(&header[6..12]));
-    let kind = u16_at(header, 12);
+    typed(&start, u16_at(header, 12), rest, depth)
+}
+
+/// Ends the text of a header whose last field is an EtherType, and adds what it announces.
+fn typed(start: &str, kind: u16, rest: &[u8], depth: usize) -> String {
     let inner = match kind {
         _ if depth == 0 => None,
         0x0806 if rest.len() >= 28 => Some(arp(rest)),
         0x0800 if rest.len() >= 20 => Some(ipv4(rest, depth - 1)),
         0x86dd if rest.len() >= 40 => Some(ipv6(rest, depth - 1)),
+        0x8100 if rest.len() >= 4 => Some(vlan("vlan", rest, depth - 1)),
+        0x88a8 if rest.len() >= 4 => Some(vlan("qinq", rest, depth - 1)),
+        0x6558 if rest.len() >= 14 => Some(ethernet(rest, depth - 1)),
         _ => None,
     };
-    match inner {
-        Some(inner) => format!("{start})/{inner}"),
-        None => format!("{start}, type=0x{kind:04x}){}", payload(rest)),
+    if let Some(inner) = inner {
+        return format!("{start})/{inner}");
     }
+    let separator = if start.ends_with('(') { "" } else { ", " };
+    format!("{start}{separator}type=0x{kind:04x}){}", payload(rest))
+}
+
+fn vlan(name: &str, rest: &[u8], depth: usize) -> String {
+    let tag = u16_at(rest, 0);
+    let mut text = format!("{name}(id={}", tag & 0x0fff);
+    unless(&mut text, "pcp", tag >> 13, 0);
+    typed(&text, u16_at(rest, 2), &rest[4..], depth)
 }
 
 fn arp(message: &[u8]) -> String {
@@ -149,8 +164,13 @@ fn ipv6(packet: &[u8], depth: usize) -> String {
 fn transport(mut ip: String, key: &str, protocol: u8, bytes: &[u8], depth: usize) -> String {
     let inner = match protocol {
         _ if depth == 0 => None,
+        4 if bytes.len() >= 20 => Some(ipv4(bytes, depth - 1)),
         6 if bytes.len() >= 20 => Some(tcp(bytes)),
         17 if bytes.len() >= 8 => Some(udp(bytes, depth - 1)),
+        41 if bytes.len() >= 40 => Some(ipv6(bytes, depth - 1)),
+        47 if bytes.len() >= 4 => Some(gre(bytes, depth - 1)),
+        50 if bytes.len() >= 8 => Some(esp(bytes)),
+        132 if bytes.len() >= 12 => Some(sctp(bytes)),
         1 | 58 if bytes.len() >= 8 => Some(icmp(protocol, bytes)),
         _ => None,
     };
@@ -190,13 +210,91 @@ fn udp(bytes: &[u8], depth: usize) -> String {
         text += ", checksum=0";
     }
     text.push(')');
-    match bytes[8..].split_at_checked(8) {
-        Some((header, frame)) if port == 4789 && depth > 0 => {
-            let vni = u32_at(header, 4) >> 8;
-            format!("{text}/vxlan(vni={vni})/{}", ethernet(frame, depth - 1))
-        }
-        _ => text + &payload(&bytes[8..]),
+    let tunnel = match bytes[8..].split_at_checked(8) {
+        _ if depth == 0 => None,
+        Some((header, frame)) if port == 4789 => Some(vxlan(header, frame, depth - 1)),
+        Some((header, rest)) if port == 4790 => Some(vxlan_gpe(header, rest, depth - 1)),
+        Some((header, rest)) if port == 6081 => geneve(header, rest, depth - 1),
+        _ => None,
+    };
+    match tunnel {
+        Some(tunnel) => format!("{text}/{tunnel}"),
+        None => text + &payload(&bytes[8..]),
     }
+}
+
+fn vxlan(header: &[u8], frame: &[u8], depth: usize) -> String {
+    let mut text = format!("vxlan(vni={}", u32_at(header, 4) >> 8);
+    unless(&mut text, "flags", header[0], 8);
+    unless(&mut text, "reserved", u32_at(header, 0) & 0xff_ffff, 0);
+    unless(&mut text, "last", header[7], 0);
+    format!("{text})/{}", ethernet(frame, depth))
+}
+
+fn vxlan_gpe(header: &[u8], rest: &[u8], depth: usize) -> String {
+    let mut text = format!("vxlan-gpe(vni={}", u32_at(header, 4) >> 8);
+    unless(&mut text, "flags", header[0], 0x0c);
+    unless(&mut text, "last", header[7], 0);
+    match header[3] {
+        1 if rest.len() >= 20 => format!("{text})/{}", ipv4(rest, depth)),
+        2 if rest.len() >= 40 => format!("{text})/{}", ipv6(rest, depth)),
+        3 if rest.len() >= 14 => format!("{text})/{}", ethernet(rest, depth)),
+        next => format!("{text}, next={next}){}", payload(rest)),
+    }
+}
+
+fn geneve(header: &[u8], rest: &[u8], depth: usize) -> Option<String> {
+    let (options, rest) = rest.split_at_checked(usize::from(header[0] & 0x3f) * 4)?;
+    let mut text = format!("geneve(vni={}", u32_at(header, 4) >> 8);
+    unless(&mut text, "last", header[7], 0);
+    for (bit, word) in [(0x80, ", oam"), (0x40, ", critical")] {
+        if header[1] & bit != 0 {
+            text += word;
+        }
+    }
+    if !options.is_empty() {
+        text += ", options=0x";
+        for byte in options {
+            let _ = write!(text, "{byte:02x}");
+        }
+    }
+    Some(typed(&text, u16_at(header, 2), rest, depth))
+}
+
+/// GRE; with a key over Ethernet it is shown as NVGRE.
+fn gre(bytes: &[u8], depth: usize) -> String {
+    let (flags, kind) = (u16_at(bytes, 0), u16_at(bytes, 2));
+    let numbers = [0x2000, 0x1000].map(|bit| flags & bit != 0);
+    let length = 4 + 4 * numbers.iter().filter(|number| **number).count();
+    let Some((header, rest)) = bytes.split_at_checked(length) else {
+        return raw(bytes);
+    };
+    if flags == 0x2000 && kind == 0x6558 {
+        let mut text = format!("nvgre(tni={}", u32_at(header, 4) >> 8);
+        unless(&mut text, "flow", header[7], 0);
+        return typed(&text, kind, rest, depth);
+    }
+    let mut arguments = Vec::new();
+    let mut at = 4;
+    for (key, is_there) in ["key", "seq"].into_iter().zip(numbers) {
+        if is_there {
+            arguments.push(format!("{key}={}", u32_at(header, at)));
+            at += 4;
+        }
+    }
+    typed(&format!("gre({}", arguments.join(", ")), kind, rest, depth)
+}
+
+fn esp(bytes: &[u8]) -> String {
+    let mut text = format!("esp(spi={}", u32_at(bytes, 0));
+    unless(&mut text, "seq", u32_at(bytes, 4), 0);
+    format!("{text}){}", payload(&bytes[8..]))
+}
+
+fn sctp(bytes: &[u8]) -> String {
+    let mut text = format!("sctp(sport={}, dport={}", u16_at(bytes, 0), u16_at(bytes, 2));
+    unless(&mut text, "tag", u32_at(bytes, 4), 0);
+    format!("{text}){}", payload(&bytes[12..]))
 }
 
 fn icmp(protocol: u8, bytes: &[u8]) -> String {

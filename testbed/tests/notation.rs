@@ -1,10 +1,6 @@
-//! The conformance cases' packet notation, against bytes from the specifications and against itself. (`cases` has a
-//! harness of its own.)
+//! The packet notation, against bytes from the specifications and against itself.
 
-#[path = "support/notation/mod.rs"]
-mod notation;
-
-use notation::{packet, show};
+use testbed::notation::{packet, show};
 
 fn is(text: &str, bytes: &str) {
     assert_eq!(packet(text).unwrap(), packet(&format!("hex({bytes})")).unwrap(), "{text}");
@@ -60,6 +56,26 @@ fn options_nest() {
 }
 
 #[test]
+fn tunnels_and_tags_have_their_headers() {
+    let eth = "eth(dst=02:00:00:00:00:02, src=02:00:00:00:00:01)";
+    let macs = "020000000002 020000000001";
+    is(
+        &format!("{eth}/qinq(id=7)/vlan(id=5, pcp=3, type=0xaabb)"),
+        &format!("{macs} 88a8 0007 8100 6005 aabb"),
+    );
+    is(
+        "gre(key=1, seq=2)/eth(dst=02:00:00:00:00:02, src=02:00:00:00:00:01, type=1)",
+        &format!("3000 6558 00000001 00000002 {macs} 0001"),
+    );
+    is("nvgre(tni=0x123456, flow=7, type=0x6558)", "2000 6558 12345607");
+    is("geneve(vni=5, critical, options=0x01020300, type=0x6558)", "0140 6558 00000500 01020300");
+    is("vxlan-gpe(vni=5, next=4)", "0c000004 00000500");
+    is("vxlan(vni=5, last=6)", "08000000 00000506");
+    is("esp(spi=0x100, seq=2)/hex(ff)", "00000100 00000002 ff");
+    is("sctp(sport=1, dport=2, tag=3, checksum=4)", "0001 0002 00000003 00000004");
+}
+
+#[test]
 fn mistakes_are_told() {
     for (text, what) in [
         ("eth(dst=02:00:00:00:00:02)/zeros(1)", "src= is missing"),
@@ -98,4 +114,21 @@ fn what_is_shown_gives_the_same_bytes() {
         show(&packet(&format!("{eth}ipv6(src=fd00::1, dst=fd00::2)/echo(id=7)")).unwrap())
             .ends_with("/echo(id=7)")
     );
+}
+
+#[test]
+fn tunnels_and_tags_are_shown_as_they_were_written() {
+    let eth = "eth(dst=02:00:00:00:00:04, src=02:00:00:00:00:03)/";
+    for layers in [
+        "qinq(id=7, pcp=2)/vlan(id=9)/ipv4(src=10.0.0.1, dst=10.0.0.2)/sctp(sport=1, dport=2, tag=3)/zeros(4)",
+        "ipv4(src=10.0.0.1, dst=10.0.0.2)/nvgre(tni=9, flow=1)/eth(dst=02:00:00:00:00:04, src=02:00:00:00:00:03)/vlan(id=1, type=0x0009)",
+        "ipv4(src=10.0.0.1, dst=10.0.0.2)/gre(key=7, seq=1)/ipv6(src=fd00::1, dst=fd00::2)/esp(spi=5)/\"x\"",
+        "ipv4(src=10.0.0.1, dst=10.0.0.2)/gre(type=0x6559)/zeros(2)",
+        "ipv4(src=10.0.0.1, dst=10.0.0.2)/ipv4(src=10.0.0.3, dst=10.0.0.4)/udp(sport=5, dport=6081)/geneve(vni=1, oam, options=0x0102800100000007, type=0x0801)",
+        "ipv4(src=10.0.0.1, dst=10.0.0.2)/udp(sport=5, dport=4790)/vxlan-gpe(vni=1)/ipv6(src=fd00::1, dst=fd00::2)/echo(id=1)",
+        "ipv4(src=10.0.0.1, dst=10.0.0.2)/udp(sport=5, dport=4789)/vxlan(vni=1, last=3)/eth(dst=02:00:00:00:00:04, src=02:00:00:00:00:03)/arp(op=request, sha=02:00:00:00:00:03, spa=10.0.0.1, tha=00:00:00:00:00:00, tpa=10.0.0.2)",
+    ] {
+        let text = format!("{eth}{layers}");
+        assert_eq!(show(&packet(&text).unwrap()), text);
+    }
 }

@@ -1,5 +1,5 @@
-//! The Internet checksum (RFC 1071), with pseudo-headers (RFC 9293, section 3.1; RFC 8200, section 8.1), and the CRC
-//! that spreads tunnelled flows over UDP source ports.
+//! The Internet checksum (RFC 1071), with pseudo-headers (RFC 9293, section 3.1; RFC 8200, section 8.1), SCTP's CRC,
+//! and the CRC that spreads tunnelled flows over UDP source ports.
 
 use std::net::IpAddr;
 
@@ -48,4 +48,28 @@ pub fn entropy(source: IpAddr, destination: IpAddr, protocol: u8, sport: u16, dp
         }
     }
     0xc000 | crc
+}
+
+/// CRC-32C (RFC 9260, appendix A); it is sent with its lowest octet first.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = crc >> 1 ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 };
+        }
+    }
+    !crc
+}
+
+#[cfg(test)]
+mod tests {
+    use super::crc32c;
+
+    /// RFC 3720, section B.4.
+    #[test]
+    fn the_published_check_values() {
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
+    }
 }
