@@ -21,6 +21,7 @@ pub const BUILD: &[Package] = &[
         reason: "DPDK 22.11: the headers and libraries Penstock binds to",
     },
     Package { name: "dpdk-dev", reason: "dpdk-testpmd and others, which the driver's tests run" },
+    Package { name: "libpcap-dev", reason: "packet sockets of the suite of NICs" },
     Package { name: "busybox", reason: "a DHCP client and ping for tests" },
     Package { name: "iproute2", reason: "network namespaces and interfaces" },
     Package { name: "libclang-dev", reason: "bindgen reads DPDK's headers with it" },

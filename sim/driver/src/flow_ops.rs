@@ -251,10 +251,11 @@ unsafe extern "C" fn dev_dump(
     unsafe {
         let (private, port) = called(dev);
         let wanted = (!flow.is_null()).then(|| rule(flow));
-        let text = private.device().with_switch(|switch, _| {
+        let text = private.device().with_switch(|switch, now| {
+            let usage = switch.eswitch.usage(now);
             let rules = switch.eswitch.rules_through(port);
             let rules = rules.filter(|(id, _)| wanted.is_none_or(|wanted| wanted == *id));
-            let mut text = String::new();
+            let mut text = if wanted.is_none() { format!("{usage}\n") } else { String::new() };
             for (id, rule) in rules {
                 // Writing to a string cannot fail.
                 let _ = writeln!(text, "{:#x}: {rule:?}", id.to_bits());

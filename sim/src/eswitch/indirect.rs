@@ -41,6 +41,11 @@ pub struct Indirect {
 pub struct Indirects(Arena<Indirect>);
 
 impl Indirects {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The shared action of a handle.
     pub fn get(&self, handle: IndirectHandle) -> Option<&Shared> {
         self.0.get(id(handle)).map(|indirect| &indirect.shared)

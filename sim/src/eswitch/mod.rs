@@ -27,6 +27,7 @@ mod template;
 mod time;
 mod trace;
 mod tunnel;
+mod usage;
 
 pub use arena::Id;
 pub use asynchronous::{Completion, Enqueue, TableRule};
@@ -41,3 +42,4 @@ pub use synchronous::{Aged, Created};
 pub use template::{ActionsTemplateId, PatternTemplateId, TableId};
 pub use time::Time;
 pub use trace::{Trace, VISITS, Visit};
+pub use usage::Usage;

@@ -7,7 +7,7 @@ use rte_flow::{
     Udp,
 };
 use sim::eswitch::{
-    Aged, Count, Eswitch, Faults, Id, Ingress, RefusedInsertion, Time, Trace, Verdict,
+    Aged, Count, Eswitch, Faults, Id, Ingress, RefusedInsertion, Time, Trace, Usage, Verdict,
 };
 
 use crate::rig::{
@@ -255,4 +255,33 @@ fn a_reset_leaves_nothing_and_old_handles_are_dead() {
     assert!(switch.query_count(VF0, rule_id, false, Time::ZERO).is_err() || rule_id == other);
     assert!(switch.destroy(VF1, other, Time::ZERO).is_err(), "another port's rule");
     assert!(switch.destroy(VF0, Id::from_bits(u64::MAX), Time::ZERO).is_err());
+}
+
+#[test]
+fn nothing_is_in_use_once_rules_are_gone() {
+    let mut switch = adapted(&[]);
+    let rule = rule(
+        0,
+        0,
+        &to_port(2),
+        &[
+            Action::Count(0),
+            Action::Age(Age { timeout: U24::new(1).unwrap(), context: 0 }),
+            Action::RepresentedPort(UPLINK),
+        ],
+    );
+    let created = switch.create(VF0, &rule, Time(0)).expect("accepted");
+    let shared = switch.indirect_create(VF0, &Action::Count(0), Time(0)).expect("accepted");
+    let used = Usage {
+        rules: 1,
+        groups: 1,
+        counters: 2,
+        ages: 1,
+        indirect_actions: 1,
+        ..Usage::default()
+    };
+    assert_eq!(switch.usage(Time(1)), used);
+    switch.destroy(VF0, created.rule, Time(1)).expect("it is there");
+    switch.indirect_destroy(VF0, shared).expect("it is there");
+    assert_eq!(switch.usage(Time(2)), Usage::default());
 }
