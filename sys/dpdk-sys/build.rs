@@ -48,12 +48,16 @@ const DRIVER_API: &[&str] = &[
     "eth_dev_ops",
     "rte_flow_ops",
     "rte_mtr_ops",
+    // virtual machines behind vhost-user sockets
+    "rte_vhost_.*",
+    // what `dpdk-telemetry.py` asks for
+    "rte_(telemetry|tel)_.*",
 ];
 
 const CONSTANTS: &[&str] = &[
     "RTE_(ETH|ETHER|FLOW|MBUF|MTR|LCORE|PKTMBUF|PTYPE|KVARGS|LOG)_.*",
     "RTE_(MAX_ETHPORTS|MAX_LCORE|MAX_QUEUES_PER_PORT|DEV_NAME_MAX_LEN|VER_YEAR|VER_MONTH)",
-    "RTE_PROC_.*",
+    "RTE_(PROC|TEL)_.*",
     "SOCKET_ID_ANY",
     "RING_F_.*",
     // not constants, but the place of the metadata in an mbuf, known once it is registered
@@ -141,7 +145,8 @@ fn generate() -> Result<(), String> {
         println!("cargo:rustc-link-search=native={}", path.display());
     }
     let libraries = ["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_ring", "rte_kvargs", "rte_eal"];
-    for name in driver.then_some("rte_bus_vdev").into_iter().chain(libraries) {
+    let for_drivers = ["rte_bus_vdev", "rte_vhost", "rte_telemetry"];
+    for name in for_drivers.into_iter().filter(|_| driver).chain(libraries) {
         println!("cargo:rustc-link-lib=dylib={name}");
     }
     Ok(())

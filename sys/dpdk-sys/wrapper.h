@@ -25,6 +25,8 @@
 #include <ethdev_vdev.h>
 #include <rte_flow_driver.h>
 #include <rte_mtr_driver.h>
+#include <rte_telemetry.h>
+#include <rte_vhost.h>
 #endif
 
 /* `rte_errno` is a thread-local variable behind a macro, which Rust cannot name. */

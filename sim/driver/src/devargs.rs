@@ -4,13 +4,14 @@
 //! whole device, because a typing error that silently leaves a port without its link costs hours.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use rte_flow::{Profile, ProfileError};
 use sim::eswitch::{Faults, RefusedInsertion};
 use thiserror::Error;
+
+use crate::link::{LinkSpec, LinkSpecError};
 
 /// Most VFs of a device: far more than a process has port numbers for (`RTE_MAX_ETHPORTS` is 32 in Debian's build), as
 /// only VFs with a representor need one.
@@ -26,42 +27,6 @@ const DEFAULT_MTU: u16 = 1500;
 const DEFAULT_PROFILE: &str = "bluefield3-sws-22.11";
 /// Longest delay of completions, in milliseconds.
 const MAX_DELAY_MS: u64 = 60_000;
-
-/// What a port's wire side is connected to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum LinkSpec {
-    /// A TAP interface that the driver creates.
-    Tap(InterfaceName),
-    /// An existing interface, through a packet socket.
-    Packet(InterfaceName),
-    /// Frames from a capture file, frames to another.
-    Pcap {
-        /// Where frames come from.
-        input: Option<PathBuf>,
-        /// Where frames go.
-        output: Option<PathBuf>,
-    },
-}
-
-/// The name of a network interface: 1 to 15 bytes without `/`, `:` and white space.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct InterfaceName(String);
-
-impl InterfaceName {
-    /// Checks a name by the kernel's rules (`dev_valid_name`).
-    fn new(name: &str) -> Option<Self> {
-        let legal = (1..libc::IFNAMSIZ).contains(&name.len())
-            && name != "."
-            && name != ".."
-            && !name.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c == '\0');
-        legal.then(|| Self(name.to_owned()))
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// What a device consists of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -123,31 +88,15 @@ pub enum DeviceArgsError {
         /// How many the device has.
         vfs: u16,
     },
-    /// A link of an unknown kind.
-    #[error(
-        "{key}={value}: unknown link; known are tap:INTERFACE, packet:INTERFACE and pcap:IN[:OUT]"
-    )]
-    UnknownLink {
+    /// A link that cannot be.
+    #[error("{key}={value}: {problem}")]
+    Link {
         /// The argument's key.
         key: String,
         /// What stands there.
         value: String,
-    },
-    /// An interface name that the kernel would refuse.
-    #[error("{key}={value}: an interface name has 1 to 15 characters, without /, : and blanks")]
-    InterfaceName {
-        /// The argument's key.
-        key: String,
-        /// What stands there.
-        value: String,
-    },
-    /// A pcap link without a file.
-    #[error("{key}={value}: name a capture to read, one to write (pcap::OUT), or both")]
-    NoCapture {
-        /// The argument's key.
-        key: String,
-        /// What stands there.
-        value: String,
+        /// What is wrong with it.
+        problem: LinkSpecError,
     },
 }
 
@@ -226,8 +175,8 @@ impl DeviceArgs {
     }
 }
 
-/// Splits at commas, but not at those within brackets, which belong to a list of VFs.
-fn split_arguments(text: &str) -> impl Iterator<Item = &str> {
+/// Splits at commas, but not at those within brackets, which belong to a list.
+pub fn split_arguments(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_u32;
     text.split(move |c| {
         match c {
@@ -256,7 +205,7 @@ fn small_number(key: &str, value: &str, min: u16, max: u16) -> Result<u16, Devic
 }
 
 /// Digits only: `str::parse` would accept a sign.
-fn decimal<T: FromStr>(text: &str) -> Option<T> {
+pub fn decimal<T: FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
@@ -291,29 +240,13 @@ fn vf_list(value: &str) -> Result<BTreeSet<u16>, DeviceArgsError> {
     Ok(vfs)
 }
 
-/// A link: `tap:INTERFACE`, `packet:INTERFACE` or `pcap:IN[:OUT]`.
+/// What a port is connected to.
 fn link(key: &str, value: &str) -> Result<LinkSpec, DeviceArgsError> {
-    let (key, value) = (key.to_owned(), value.to_owned());
-    let interface = |name| {
-        InterfaceName::new(name).ok_or_else(|| DeviceArgsError::InterfaceName {
-            key: key.clone(),
-            value: value.clone(),
-        })
-    };
-    match value.split_once(':') {
-        Some(("tap", name)) => interface(name).map(LinkSpec::Tap),
-        Some(("packet", name)) => interface(name).map(LinkSpec::Packet),
-        Some(("pcap", files)) => {
-            let (input, output) = files.split_once(':').unwrap_or((files, ""));
-            let file = |name: &str| (!name.is_empty()).then(|| PathBuf::from(name));
-            let (input, output) = (file(input), file(output));
-            if input.is_none() && output.is_none() {
-                return Err(DeviceArgsError::NoCapture { key, value });
-            }
-            Ok(LinkSpec::Pcap { input, output })
-        }
-        _ => Err(DeviceArgsError::UnknownLink { key, value }),
-    }
+    value.parse().map_err(|problem| DeviceArgsError::Link {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        problem,
+    })
 }
 
 #[cfg(test)]
@@ -321,8 +254,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn tap(name: &str) -> LinkSpec {
-        LinkSpec::Tap(InterfaceName(name.to_owned()))
+    fn link(text: &str) -> LinkSpec {
+        text.parse().unwrap()
     }
 
     fn refusal(text: &str) -> String {
@@ -345,13 +278,10 @@ mod tests {
             "vfs=3,representor=vf[0-1],uplink=packet:eth1,vf0=tap:vm0,vf2=pcap:in.pcap:out.pcap,mtu=9000",
         )
         .unwrap();
-        assert_eq!(args.uplink, Some(LinkSpec::Packet(InterfaceName("eth1".into()))));
-        assert_eq!(args.vf_links[0], Some(tap("vm0")));
+        assert_eq!(args.uplink, Some(link("packet:eth1")));
+        assert_eq!(args.vf_links[0], Some(link("tap:vm0")));
         assert_eq!(args.vf_links[1], None);
-        assert_eq!(
-            args.vf_links[2],
-            Some(LinkSpec::Pcap { input: Some("in.pcap".into()), output: Some("out.pcap".into()) })
-        );
+        assert_eq!(args.vf_links[2], Some(link("pcap:in.pcap:out.pcap")));
         assert_eq!(args.representors, BTreeSet::from([0, 1]));
         assert_eq!(args.mtu, 9000);
     }
@@ -386,18 +316,6 @@ mod tests {
     }
 
     #[test]
-    fn links_in_either_direction() {
-        assert_eq!(
-            link("uplink", "pcap::o.pcap").unwrap(),
-            LinkSpec::Pcap { input: None, output: Some("o.pcap".into()) }
-        );
-        assert_eq!(
-            link("uplink", "pcap:i.pcap").unwrap(),
-            LinkSpec::Pcap { input: Some("i.pcap".into()), output: None }
-        );
-    }
-
-    #[test]
     fn refusals_say_what_is_wrong() {
         for (text, words) in [
             ("vfs", "\"vfs\" is not of the form key=value"),
@@ -411,12 +329,8 @@ mod tests {
             ("vf0=tap:a", "vf0: VF 0 does not exist, the device has vfs=0"),
             ("vfs=1,representor=vf[0-1]", "representor=vf[0-1]: VF 1 does not exist"),
             ("representor=x", "representor=x: expected VFs"),
-            ("uplink=tap:", "an interface name has 1 to 15 characters"),
-            ("uplink=tap:abcdefghijklmnop", "an interface name has 1 to 15 characters"),
-            ("uplink=packet:a/b", "an interface name"),
-            ("uplink=pcap:", "name a capture to read"),
-            ("uplink=vhost:/x", "unknown link"),
-            ("uplink=eth0", "unknown link"),
+            ("uplink=eth0", "uplink=eth0: unknown link"),
+            ("uplink=gen:[size=64", "uplink=gen:[size=64: put a generator's arguments in brackets"),
             ("profile=bluefield9", "bluefield3-sws-22.11"),
             ("fail-insert=0", "fail-insert=0: expected a number from 1"),
             ("late-completion-ms=x", "late-completion-ms=x: expected a number from 0 to 60000"),

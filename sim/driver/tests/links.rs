@@ -118,6 +118,110 @@ fn a_port_takes_only_what_is_addressed_to_it_unless_promiscuous() {
     testpmd.quit();
 }
 
+/// Frames of a generator, every flow as often as the others.
+#[test]
+fn a_generator_sends_all_its_flows() {
+    let Some(_turn) = turn() else { return };
+    let card = Namespace::new("card");
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = directory.path().join("out.pcap");
+    let device = format!(
+        "net_eswitch0,vfs=1,representor=vf0,uplink=gen:[flows=50,size=100,seed=3],vf0=pcap::{}",
+        output.display()
+    );
+    // Otherwise "start" tries to read all that is there already, for seconds.
+    let mut testpmd = Testpmd::start(&card, &device, &["--no-flush-rx"]);
+    testpmd.command("start");
+    std::thread::sleep(Duration::from_millis(100));
+    testpmd.command("stop");
+    assert_eq!(testpmd.statistic(0, "link_rx_errors"), 0);
+    testpmd.quit();
+    let frames = frames_of(&fs::read(&output).expect("read the output"));
+    assert!(frames.len() > 200, "{} frames", frames.len());
+    let mut times = std::collections::BTreeMap::<_, usize>::new();
+    // The source address of IPv4.
+    for frame in &frames {
+        *times.entry(&frame[26..30]).or_default() += 1;
+    }
+    assert_eq!(times.len(), 50);
+    let rounds = frames.len() / 50;
+    assert!(times.values().all(|&times| times == rounds || times == rounds + 1), "{times:?}");
+}
+
+/// Two cards with a cable between their uplinks; the second comes later, goes, and comes again.
+#[test]
+fn two_cards_back_to_back() {
+    let Some(_turn) = turn() else { return };
+    let (card, a, b) = (Namespace::new("card"), Namespace::new("a"), Namespace::new("b"));
+    let first = "net_eswitch0,vfs=1,representor=vf0,uplink=peer:cable,vf0=tap:vf0";
+    let mut testpmd = Testpmd::start(&card, first, &[]);
+    a.take(&card, "vf0", "10.0.0.1/24");
+    // Another address each time: nobody remembers the one before.
+    for address in ["10.0.0.2", "10.0.0.3"] {
+        testpmd.expect("show port summary 0", "down");
+        let second = "net_eswitch1,vfs=1,representor=vf0,uplink=peer:cable,vf0=tap:vf1";
+        testpmd.command(&format!("port attach {second}"));
+        testpmd.command("port start all");
+        b.take(&card, "vf1", &format!("{address}/24"));
+        testpmd.expect("show port summary 0", "up");
+        testpmd.expect("show port summary 2", "up");
+        testpmd.command("start");
+        assert_eq!(echo(&a, &b, address, 50, 1000), 50);
+        testpmd.command("stop");
+        assert!(testpmd.statistic(2, "link_rx_packets") > 50);
+        testpmd.command("port stop all");
+        testpmd.command("port close 2");
+        testpmd.command("port close 3");
+        testpmd.expect("device detach net_eswitch1", "detached");
+        testpmd.command("port start all");
+    }
+    testpmd.quit();
+}
+
+/// A virtual machine's `virtio_net`, here another DPDK program, on a vhost-user socket. Either side goes and comes again.
+#[test]
+fn a_machine_attaches_to_a_vhost_socket() {
+    let Some(_turn) = turn() else { return };
+    let (card, vm) = (Namespace::new("card"), Namespace::new("vm"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("vm0");
+    let device = format!("net_eswitch0,uplink=vhost:{}", socket.display());
+    let machine = format!("net_virtio_user0,path={},queues=1", socket.display());
+    // A machine sends a burst; the card's application sends it back, the machine's again, and so on.
+    let exchange = |testpmd: &mut Testpmd| {
+        testpmd.expect("show port summary 0", "down");
+        let before = testpmd.statistic(0, "link_rx_packets");
+        let mut machine = Testpmd::start(&vm, &machine, &["--txpkts=1000", "--no-flush-rx"]);
+        testpmd.expect("show port summary 0", "up");
+        machine.command("start tx_first");
+        let bounced = (0..50).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            testpmd.statistic(0, "link_rx_packets") > before + 1000
+        });
+        assert!(bounced, "{}", machine.command("show port stats 0"));
+        assert_eq!(testpmd.statistic(0, "link_rx_errors"), 0);
+        assert_eq!(
+            testpmd.statistic(0, "link_rx_bytes"),
+            testpmd.statistic(0, "link_rx_packets") * 1000
+        );
+        machine.quit();
+        testpmd.expect("show port summary 0", "down");
+    };
+    let mut testpmd = Testpmd::start(&card, &device, &[]);
+    testpmd.command("start");
+    exchange(&mut testpmd);
+    exchange(&mut testpmd);
+    testpmd.quit();
+    assert!(!socket.exists(), "the socket goes with the link");
+    // Killed, it leaves the socket behind.
+    drop(Testpmd::start(&card, &device, &[]));
+    assert!(socket.exists());
+    let mut testpmd = Testpmd::start(&card, &device, &[]);
+    testpmd.command("start");
+    exchange(&mut testpmd);
+    testpmd.quit();
+}
+
 /// A mistake in the arguments refuses the device with a line that says what.
 #[test]
 fn mistakes_in_the_arguments_are_named() {
@@ -128,6 +232,11 @@ fn mistakes_in_the_arguments_are_named() {
         ("uplnk=tap:x", "unknown argument \"uplnk\""),
         ("uplink=packet:nowhere", "uplink: find the interface nowhere"),
         ("uplink=pcap:/nowhere.pcap", "uplink: read /nowhere.pcap"),
+        ("uplink=vhost:/nowhere/vm0", "uplink: listen at the socket /nowhere/vm0"),
+        (
+            "vfs=2,uplink=peer:x,vf0=peer:x,vf1=peer:x",
+            "vf1: the cable x has two ends already; name another",
+        ),
     ] {
         let output = dpdk("dpdk-testpmd", &card, &format!("net_eswitch0,{arguments}"))
             .output()

@@ -3,9 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use crate::devargs::InterfaceName;
-
 use super::checked;
+use super::spec::InterfaceName;
 
 /// An `ifreq` that names an interface, everything else 0.
 pub fn request(name: &InterfaceName) -> libc::ifreq {

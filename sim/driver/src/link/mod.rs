@@ -1,9 +1,13 @@
 //! The wire side of a port: what stands where a real card has a cable or a VM's virtual function.
 
+mod generator;
 mod interface;
 mod packet_socket;
 mod pcap;
+mod peer;
+mod spec;
 mod tap;
+mod vhost;
 
 use std::io;
 use std::ops::AddAssign;
@@ -11,7 +15,8 @@ use std::ops::AddAssign;
 use thiserror::Error;
 
 use crate::batch::Batch;
-use crate::devargs::LinkSpec;
+
+pub use spec::{LinkSpec, LinkSpecError};
 
 /// What a link took.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -78,6 +83,12 @@ pub enum LinkError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A cable whose ends are both in use.
+    #[error("the cable {0} has two ends already; name another")]
+    CableInUse(String),
+    /// A tunnel that a generator cannot make.
+    #[error("the tunnel: {0}")]
+    Tunnel(String),
 }
 
 impl LinkError {
@@ -98,6 +109,9 @@ pub fn open(spec: &LinkSpec, mtu: u16) -> Result<Box<dyn Link>, LinkError> {
         LinkSpec::Pcap { input, output } => {
             Box::new(pcap::Captures::open(input.as_deref(), output.as_deref())?)
         }
+        LinkSpec::Vhost(path) => Box::new(vhost::Vhost::open(path)?),
+        LinkSpec::Generator(spec) => Box::new(generator::Generator::build(spec)?),
+        LinkSpec::Peer(name) => Box::new(peer::Peer::open(name)?),
     })
 }
 

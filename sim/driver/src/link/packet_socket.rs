@@ -10,10 +10,10 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::batch::{BURST, Batch};
-use crate::devargs::InterfaceName;
 use crate::log;
 
 use super::interface::Interface;
+use super::spec::InterfaceName;
 use super::{Link, LinkError, Received, Sent, checked};
 
 /// Bytes of `struct virtio_net_hdr` (`linux/virtio_net.h`).

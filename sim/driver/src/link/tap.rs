@@ -6,9 +6,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 
 use crate::batch::Batch;
-use crate::devargs::InterfaceName;
 
 use super::interface::{Interface, request};
+use super::spec::InterfaceName;
 use super::{Link, LinkError, Received, Sent, checked};
 
 const DEVICE: &str = "/dev/net/tun";
