@@ -9,10 +9,12 @@ use dpdk_sys::rte_flow_action_type;
 use packet::Mac;
 
 use crate::conf::Conf;
+use crate::connection::Connection;
 use crate::encode::Arena;
 use crate::error::DecodeReason;
 use crate::field::U24;
 use crate::item::Item;
+use crate::meter::{Color, MeterMark};
 use crate::modify::ModifyField;
 
 /// How RSS hashes (`enum rte_eth_hash_function`).
@@ -88,6 +90,15 @@ pub struct SetMeta {
     pub data: u32,
     /// Which bits of it.
     pub mask: u32,
+}
+
+/// Copies every `ratio`-th packet, on which the sub-actions work (`struct rte_flow_action_sample`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// One packet of so many is copied; 1 mirrors all of them.
+    pub ratio: u32,
+    /// What happens to the copy.
+    pub actions: Vec<Action>,
 }
 
 /// An action object that several rules share, as the driver named it (`struct rte_flow_action_handle *`).
@@ -236,6 +247,16 @@ actions! {
     PortId(ToPortId: rte_flow_action_port_id) = RTE_FLOW_ACTION_TYPE_PORT_ID, "port_id";
     /// Reports idleness.
     Age(Age: rte_flow_action_age) = RTE_FLOW_ACTION_TYPE_AGE, "age";
+    /// Meters and polices with the meter of this identifier (`rte_mtr_create`).
+    Meter(u32: rte_flow_action_meter) = RTE_FLOW_ACTION_TYPE_METER, "meter";
+    /// Removes the outermost VLAN tag.
+    OfPopVlan = RTE_FLOW_ACTION_TYPE_OF_POP_VLAN, "of_pop_vlan";
+    /// Adds an outermost VLAN tag of this `EtherType`.
+    OfPushVlan(u16: rte_flow_action_of_push_vlan) = RTE_FLOW_ACTION_TYPE_OF_PUSH_VLAN, "of_push_vlan";
+    /// Sets the outermost tag's VLAN identifier.
+    OfSetVlanVid(u16: rte_flow_action_of_set_vlan_vid) = RTE_FLOW_ACTION_TYPE_OF_SET_VLAN_VID, "of_set_vlan_vid";
+    /// Sets the outermost tag's priority.
+    OfSetVlanPcp(u8: rte_flow_action_of_set_vlan_pcp) = RTE_FLOW_ACTION_TYPE_OF_SET_VLAN_PCP, "of_set_vlan_pcp";
     /// Encapsulates with the headers of these items: ETH, IPv4 or IPv6, UDP, VXLAN.
     VxlanEncap(Vec<Item>: rte_flow_action_vxlan_encap) = RTE_FLOW_ACTION_TYPE_VXLAN_ENCAP, "vxlan_encap";
     /// Removes the outer headers down to the VXLAN header.
@@ -250,6 +271,18 @@ actions! {
     SetTag(SetTag: rte_flow_action_set_tag) = RTE_FLOW_ACTION_TYPE_SET_TAG, "set_tag";
     /// Sets the metadata.
     SetMeta(SetMeta: rte_flow_action_set_meta) = RTE_FLOW_ACTION_TYPE_SET_META, "set_meta";
+    /// Adds to the TCP sequence number.
+    IncTcpSeq(u32: rte_be32_t) = RTE_FLOW_ACTION_TYPE_INC_TCP_SEQ, "inc_tcp_seq";
+    /// Subtracts from the TCP sequence number.
+    DecTcpSeq(u32: rte_be32_t) = RTE_FLOW_ACTION_TYPE_DEC_TCP_SEQ, "dec_tcp_seq";
+    /// Adds to the TCP acknowledgment number.
+    IncTcpAck(u32: rte_be32_t) = RTE_FLOW_ACTION_TYPE_INC_TCP_ACK, "inc_tcp_ack";
+    /// Subtracts from the TCP acknowledgment number.
+    DecTcpAck(u32: rte_be32_t) = RTE_FLOW_ACTION_TYPE_DEC_TCP_ACK, "dec_tcp_ack";
+    /// Sets the IPv4 DSCP.
+    SetIpv4Dscp(u8: rte_flow_action_set_dscp) = RTE_FLOW_ACTION_TYPE_SET_IPV4_DSCP, "set_ipv4_dscp";
+    /// Sets the IPv6 DSCP.
+    SetIpv6Dscp(u8: rte_flow_action_set_dscp) = RTE_FLOW_ACTION_TYPE_SET_IPV6_DSCP, "set_ipv6_dscp";
     /// Sets the source MAC address.
     SetMacSrc(Mac: rte_flow_action_set_mac) = RTE_FLOW_ACTION_TYPE_SET_MAC_SRC, "set_mac_src";
     /// Sets the destination MAC address.
@@ -274,6 +307,14 @@ actions! {
     PortRepresentor(u16: rte_flow_action_ethdev) = RTE_FLOW_ACTION_TYPE_PORT_REPRESENTOR, "port_representor";
     /// Sends to the entity (VF, wire) that an ethdev port represents.
     RepresentedPort(u16: rte_flow_action_ethdev) = RTE_FLOW_ACTION_TYPE_REPRESENTED_PORT, "represented_port";
+    /// Copies packets.
+    Sample(Sample: rte_flow_action_sample) = RTE_FLOW_ACTION_TYPE_SAMPLE, "sample";
+    /// Tracks a TCP connection.
+    Conntrack(Connection: rte_flow_action_conntrack) = RTE_FLOW_ACTION_TYPE_CONNTRACK, "conntrack";
+    /// Gives the packet a colour; for the policies of meters.
+    MeterColor(Color: rte_flow_action_meter_color) = RTE_FLOW_ACTION_TYPE_METER_COLOR, "color";
+    /// Meters, and gives the packet the colour that results.
+    MeterMark(MeterMark: rte_flow_action_meter_mark) = RTE_FLOW_ACTION_TYPE_METER_MARK, "meter_mark";
     /// A shared action object.
     Indirect(IndirectHandle: rte_flow_action_handle) = RTE_FLOW_ACTION_TYPE_INDIRECT, "indirect";
 }
@@ -300,6 +341,12 @@ impl ActionKind {
         matches!(
             self,
             Self::ModifyField
+                | Self::IncTcpSeq
+                | Self::DecTcpSeq
+                | Self::IncTcpAck
+                | Self::DecTcpAck
+                | Self::SetIpv4Dscp
+                | Self::SetIpv6Dscp
                 | Self::SetTag
                 | Self::SetMeta
                 | Self::SetMacSrc

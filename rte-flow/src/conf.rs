@@ -10,8 +10,10 @@ use std::ptr;
 use dpdk_sys as c;
 use packet::Mac;
 
-use crate::action::{Age, IndirectHandle, RawEncap, Rss, RssFunction, SetMeta, SetTag, ToPortId};
-use crate::decode::{ItemsOf, bytes_at, decode_items};
+use crate::action::{
+    Age, IndirectHandle, RawEncap, Rss, RssFunction, Sample, SetMeta, SetTag, ToPortId,
+};
+use crate::decode::{ItemsOf, bytes_at, decode_items, decode_sub_actions};
 use crate::encode::Arena;
 use crate::error::DecodeReason;
 use crate::field::U24;
@@ -44,7 +46,7 @@ pub(crate) trait Conf<C>: Sized {
 ///
 /// # Safety
 /// `conf` is null or points to a valid `C` that outlives the use.
-unsafe fn at<'a, C>(conf: *const c_void) -> Result<&'a C, DecodeReason> {
+pub(crate) unsafe fn at<'a, C>(conf: *const c_void) -> Result<&'a C, DecodeReason> {
     // SAFETY: the caller's promise.
     unsafe { conf.cast::<C>().as_ref() }.ok_or(DecodeReason::MissingConf)
 }
@@ -72,11 +74,60 @@ number_conf! {
     u32, rte_flow_action_mark.id, "id", u32::from, u32::from;
     u16, rte_flow_action_queue.index, "index", u16::from, u16::from;
     u16, rte_flow_action_set_tp.port, "port", u16::to_be, u16::from_be;
+    u32, rte_flow_action_meter.mtr_id, "mtr_id", u32::from, u32::from;
+    u16, rte_flow_action_of_set_vlan_vid.vlan_vid, "vlan_vid", u16::to_be, u16::from_be;
+    u8, rte_flow_action_of_set_vlan_pcp.vlan_pcp, "vlan_pcp", u8::from, u8::from;
+    u8, rte_flow_action_set_dscp.dscp, "dscp_value", u8::from, u8::from;
     u8, rte_flow_action_set_ttl.ttl_value, "ttl_value", u8::from, u8::from;
     Ipv4Addr, rte_flow_action_set_ipv4.ipv4_addr, "ipv4_addr",
         |a: Ipv4Addr| u32::from(a).to_be(), |a: u32| Ipv4Addr::from(u32::from_be(a));
     Ipv6Addr, rte_flow_action_set_ipv6.ipv6_addr, "ipv6_addr", |a: Ipv6Addr| a.octets(), Ipv6Addr::from;
     Mac, rte_flow_action_set_mac.mac_addr, "mac_addr", |mac: Mac| mac.0, Mac;
+}
+
+/// `INC_TCP_*` and `DEC_TCP_*` point at the bare number.
+impl Conf<c::rte_be32_t> for u32 {
+    fn encode(&self, arena: &mut Arena) -> *const c_void {
+        arena.put(self.to_be())
+    }
+    unsafe fn decode(conf: *const c_void) -> Result<Self, DecodeReason> {
+        // SAFETY: the caller's promise.
+        Ok(Self::from_be(*unsafe { at::<c::rte_be32_t>(conf) }?))
+    }
+    fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " value {self}")
+    }
+}
+
+impl Conf<c::rte_flow_action_of_push_vlan> for u16 {
+    fn encode(&self, arena: &mut Arena) -> *const c_void {
+        arena.put(c::rte_flow_action_of_push_vlan { ethertype: self.to_be() })
+    }
+    unsafe fn decode(conf: *const c_void) -> Result<Self, DecodeReason> {
+        // SAFETY: the caller's promise.
+        Ok(Self::from_be(unsafe { at::<c::rte_flow_action_of_push_vlan>(conf) }?.ethertype))
+    }
+    fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " ethertype {self:#06x}")
+    }
+}
+
+impl Conf<c::rte_flow_action_sample> for Sample {
+    fn encode(&self, arena: &mut Arena) -> *const c_void {
+        let actions = arena.actions(&self.actions);
+        arena.put(c::rte_flow_action_sample { ratio: self.ratio, actions })
+    }
+    unsafe fn decode(conf: *const c_void) -> Result<Self, DecodeReason> {
+        // SAFETY: the caller's promise, which covers the sub-actions too.
+        let sample = unsafe { at::<c::rte_flow_action_sample>(conf) }?;
+        // SAFETY: as above.
+        let actions = unsafe { decode_sub_actions(sample.actions) }?;
+        Ok(Self { ratio: sample.ratio, actions })
+    }
+    fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // testpmd takes the sub-actions from a command before the rule; `text.rs` writes it.
+        write!(f, " ratio {} index 0", self.ratio)
+    }
 }
 
 impl Conf<c::rte_flow_action_count> for u32 {
@@ -366,11 +417,6 @@ fn field_ref(data: &c::rte_flow_action_modify_data) -> Result<FieldRef, DecodeRe
 impl Conf<c::rte_flow_action_modify_field> for ModifyField {
     fn encode(&self, arena: &mut Arena) -> *const c_void {
         type Content = c::rte_flow_action_modify_data__bindgen_ty_1;
-        let operation = match self.operation {
-            ModifyOperation::Set => c::RTE_FLOW_MODIFY_SET,
-            ModifyOperation::Add => c::RTE_FLOW_MODIFY_ADD,
-            ModifyOperation::Sub => c::RTE_FLOW_MODIFY_SUB,
-        };
         let src = match self.source {
             ModifySource::Field(part) => field_data(part),
             ModifySource::Value(value) => modify_data(c::RTE_FLOW_FIELD_VALUE, Content { value }),
@@ -380,7 +426,7 @@ impl Conf<c::rte_flow_action_modify_field> for ModifyField {
             }
         };
         arena.put(c::rte_flow_action_modify_field {
-            operation,
+            operation: self.operation.number(),
             dst: field_data(self.destination),
             src,
             width: self.width,

@@ -107,6 +107,29 @@ pub unsafe fn decode_actions(actions: *const rte_flow_action) -> Result<Vec<Acti
     unsafe { decode_entries(actions, |index, action| decode_action(index, action)) }
 }
 
+/// Reads the actions inside an action. Such a list holds no lists itself: one that led back to where it came from would
+/// have no end.
+///
+/// # Safety
+/// As for [`decode_actions`].
+pub(crate) unsafe fn decode_sub_actions(
+    actions: *const rte_flow_action,
+) -> Result<Vec<Action>, DecodeReason> {
+    if actions.is_null() {
+        return Err(DecodeReason::BadLength("list of sub-actions"));
+    }
+    let decode = |index, action: &rte_flow_action| {
+        if action.type_ == dpdk_sys::RTE_FLOW_ACTION_TYPE_SAMPLE {
+            let reason = DecodeReason::Nested("sample");
+            return Err(DecodeError { cause: Cause::Action(index), reason });
+        }
+        // SAFETY: the caller's promise.
+        unsafe { decode_action(index, action) }
+    };
+    // SAFETY: the caller's promise.
+    unsafe { decode_entries(actions, decode) }.map_err(|error| error.reason)
+}
+
 /// Calls `decode` with every action before END.
 ///
 /// # Safety

@@ -207,12 +207,23 @@ pub enum DecodeReason {
     /// An action without the configuration it needs.
     #[error("the action needs a configuration; set conf")]
     MissingConf,
+    /// A configuration without an object that it needs.
+    #[error("the action names no {0}; give one")]
+    Missing(&'static str),
     /// A length or pointer inside a configuration that cannot be.
     #[error("the action's {0} has an impossible length or no data; correct it")]
     BadLength(&'static str),
     /// A number inside a configuration that names nothing.
     #[error("the action's {0} has the unknown value {1}; use one of DPDK 22.11's")]
     UnknownValue(&'static str, u32),
+    /// A list of actions inside another such list.
+    #[error("the action's sub-actions cannot hold {0} again; flatten them")]
+    Nested(&'static str),
+    /// A `MODIFY_FIELD` in a template whose mask leaves open what is changed.
+    #[error(
+        "modify_field's mask must repeat operation and fields, and have all bits of level, offset and width; set them"
+    )]
+    ModifyMask,
     /// A wrong item inside an encapsulation's definition.
     #[error(
         "the encapsulation's item {0} cannot be understood; define ETH, IPV4 or IPV6, UDP, VXLAN, END"
@@ -238,9 +249,12 @@ impl From<DecodeError> for FlowError {
             (DecodeReason::MaskWithoutSpec | DecodeReason::LastWithoutSpec, _) => {
                 (ErrorKind::ItemSpec, EINVAL)
             }
+            (DecodeReason::ModifyMask, _) => (ErrorKind::Action, EINVAL),
             (DecodeReason::UnknownValue(..), _) => (ErrorKind::ActionConf, ENOTSUP),
             (
                 DecodeReason::MissingConf
+                | DecodeReason::Missing(_)
+                | DecodeReason::Nested(_)
                 | DecodeReason::BadLength(_)
                 | DecodeReason::Definition(_),
                 _,

@@ -7,6 +7,7 @@
 mod action;
 mod attribute;
 mod conf;
+mod connection;
 mod decode;
 mod encode;
 mod error;
@@ -14,6 +15,7 @@ mod field;
 mod header;
 mod item;
 mod legality;
+mod meter;
 mod modify;
 mod profile;
 #[cfg(test)]
@@ -23,9 +25,14 @@ mod template;
 mod text;
 
 pub use action::{
-    Action, ActionKind, Age, IndirectHandle, RawEncap, Rss, RssFunction, SetMeta, SetTag, ToPortId,
+    Action, ActionKind, Age, IndirectHandle, RawEncap, Rss, RssFunction, Sample, SetMeta, SetTag,
+    ToPortId,
 };
 pub use attribute::{Attributes, Domain};
+pub use connection::{
+    Connection, ConnectionState, ConnectionUpdate, Direction, LastSegment, TcpDirection,
+    WindowScale,
+};
 pub use decode::{ItemsOf, decode_actions, decode_attributes, decode_items, decode_rule};
 pub use encode::{EncodedRule, encode_attributes};
 pub use error::{
@@ -39,6 +46,7 @@ pub use header::{
 };
 pub use item::{FieldMatch, Item, ItemKind, Match};
 pub use legality::{Api, Context, check};
+pub use meter::{Color, MeterMark, MeterPolicyHandle, MeterProfileHandle};
 pub use modify::{FieldId, FieldRef, ModifyField, ModifyOperation, ModifySource};
 pub use profile::{
     Duplicates, Encap, Fates, Interface, Limits, Profile, ProfileError, SpecOutsideMask, Steering,

@@ -1,6 +1,6 @@
 //! `MODIFY_FIELD`: which field becomes what.
 
-use dpdk_sys::rte_flow_field_id;
+use dpdk_sys::{rte_flow_field_id, rte_flow_modify_op};
 
 /// What happens to the field (`enum rte_flow_modify_op`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +16,15 @@ pub enum ModifyOperation {
 impl ModifyOperation {
     /// Every operation.
     pub const ALL: &'static [Self] = &[Self::Set, Self::Add, Self::Sub];
+
+    /// DPDK's number.
+    pub(crate) const fn number(self) -> rte_flow_modify_op {
+        match self {
+            Self::Set => dpdk_sys::RTE_FLOW_MODIFY_SET,
+            Self::Add => dpdk_sys::RTE_FLOW_MODIFY_ADD,
+            Self::Sub => dpdk_sys::RTE_FLOW_MODIFY_SUB,
+        }
+    }
 
     /// testpmd's word.
     #[must_use]
@@ -226,6 +235,17 @@ pub enum ModifySource {
     Value([u8; 16]),
     /// The same, behind a pointer in the C structure.
     Pointer([u8; 16]),
+}
+
+impl ModifySource {
+    /// DPDK's number of the field or kind of memory.
+    pub(crate) const fn number(self) -> rte_flow_field_id {
+        match self {
+            Self::Field(part) => part.field.number(),
+            Self::Value(_) => dpdk_sys::RTE_FLOW_FIELD_VALUE,
+            Self::Pointer(_) => dpdk_sys::RTE_FLOW_FIELD_POINTER,
+        }
+    }
 }
 
 /// Changes a field (`struct rte_flow_action_modify_field`).

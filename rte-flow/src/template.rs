@@ -4,11 +4,12 @@ use std::ffi::c_void;
 use std::ptr;
 
 use dpdk_sys::{
-    rte_flow_action, rte_flow_action_modify_field, rte_flow_actions_template_attr, rte_flow_item,
+    RTE_FLOW_FIELD_VALUE, rte_flow_action, rte_flow_action_conntrack, rte_flow_action_modify_data,
+    rte_flow_action_modify_field, rte_flow_actions_template_attr, rte_flow_item,
     rte_flow_pattern_template_attr, rte_flow_template_table_attr,
 };
 
-use crate::action::{Action, ActionKind};
+use crate::action::{Action, ActionKind, IndirectHandle};
 use crate::attribute::{Attributes, Domain};
 use crate::decode::{
     ItemsOf, action_kind, decode_action, decode_attributes, decode_entries, decode_items, domain,
@@ -16,6 +17,7 @@ use crate::decode::{
 use crate::encode::{Arena, domain_bits, encode_attributes};
 use crate::error::{Cause, DecodeError, DecodeReason};
 use crate::item::Item;
+use crate::modify::{ModifyField, ModifySource};
 
 /// The items and masks that rules of a table have (`rte_flow_pattern_template_create`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +39,23 @@ pub enum TemplateAction {
     Shaped(Action),
     /// Configured by each rule.
     PerRule(ActionKind),
+    /// A shared action.
+    Indirect {
+        /// What it is, where the template says so.
+        kind: Option<ActionKind>,
+        /// Which one, the same for every rule; else each rule names its own.
+        handle: Option<IndirectHandle>,
+    },
 }
 
 impl TemplateAction {
-    /// Which action.
+    /// Which action rules give here; INDIRECT for a shared one.
     #[must_use]
     pub const fn kind(&self) -> ActionKind {
         match self {
             Self::Fixed(action) | Self::Shaped(action) => action.kind(),
             Self::PerRule(kind) => *kind,
+            Self::Indirect { .. } => ActionKind::Indirect,
         }
     }
 }
@@ -134,11 +144,17 @@ impl EncodedActionsTemplate {
                 TemplateAction::Fixed(action) | TemplateAction::Shaped(action) => {
                     action.encode_conf(arena)
                 }
-                TemplateAction::PerRule(_) => ptr::null(),
+                TemplateAction::Indirect { handle: Some(handle), .. } => {
+                    Action::Indirect(*handle).encode_conf(arena)
+                }
+                TemplateAction::PerRule(_) | TemplateAction::Indirect { .. } => ptr::null(),
             },
         });
         let masks = arena.actions_with(&template.actions, |entry, arena| rte_flow_action {
-            type_: entry.kind().number(),
+            type_: match entry {
+                TemplateAction::Indirect { kind: Some(kind), .. } => kind.number(),
+                other => other.kind().number(),
+            },
             conf: encode_mask(entry, arena),
         });
         Self { attributes, actions, masks, _arena: arena }
@@ -164,37 +180,76 @@ impl EncodedActionsTemplate {
 }
 
 /// As many bytes as the largest configuration that a mask stands for.
-const MASK_BYTES: usize = size_of::<rte_flow_action_modify_field>();
+const MASK_BYTES: usize = {
+    let (modify, connection) =
+        (size_of::<rte_flow_action_modify_field>(), size_of::<rte_flow_action_conntrack>());
+    if modify > connection { modify } else { connection }
+};
 
 /// The mask's configuration: set bits where the template's value is every rule's.
 fn encode_mask(entry: &TemplateAction, arena: &mut Arena) -> *const c_void {
     match entry {
-        // A mask with pointers must lead somewhere, a handle must be one: the configuration itself serves.
+        TemplateAction::Indirect { handle: Some(handle), .. } => {
+            Action::Indirect(*handle).encode_conf(arena)
+        }
+        // A mask with pointers must lead somewhere: the configuration itself serves.
         TemplateAction::Fixed(
-            action @ (Action::Indirect(_)
-            | Action::Rss(_)
+            action @ (Action::Rss(_)
+            | Action::Sample(_)
+            | Action::MeterMark(_)
             | Action::VxlanEncap(_)
             | Action::RawEncap(_)
             | Action::RawDecap(_)),
         ) => action.encode_conf(arena),
+        // What is changed is the template's always, and the mask repeats it. By what, may be the rule's.
+        TemplateAction::Fixed(Action::ModifyField(modify)) => arena.put(modify_mask(modify, true)),
+        TemplateAction::Shaped(Action::ModifyField(modify)) => {
+            arena.put(modify_mask(modify, false))
+        }
         TemplateAction::Fixed(action) if action.kind().has_conf() => {
             arena.put([0xff_u8; MASK_BYTES])
         }
-        // What a MODIFY_FIELD changes is the template's always; its immediate value is the rule's.
-        TemplateAction::Shaped(Action::ModifyField(_)) => {
-            // SAFETY: a structure of numbers and a pointer, for all of which zero is a value.
-            let mut mask: rte_flow_action_modify_field = unsafe { std::mem::zeroed() };
-            mask.operation = u32::MAX;
-            mask.width = u32::MAX;
-            mask.dst.field = u32::MAX;
-            mask.dst.__bindgen_anon_1.value = [0xff; 16];
-            mask.src.field = u32::MAX;
-            arena.put(mask)
-        }
-        TemplateAction::Fixed(_) | TemplateAction::Shaped(_) | TemplateAction::PerRule(_) => {
-            ptr::null()
-        }
+        TemplateAction::Fixed(_)
+        | TemplateAction::Shaped(_)
+        | TemplateAction::PerRule(_)
+        | TemplateAction::Indirect { .. } => ptr::null(),
     }
+}
+
+/// The mask of a `MODIFY_FIELD`, with or without its immediate value.
+fn modify_mask(modify: &ModifyField, is_fixed: bool) -> rte_flow_action_modify_field {
+    // SAFETY: a structure of numbers and a pointer, for all of which zero is a value.
+    let mut mask: rte_flow_action_modify_field = unsafe { std::mem::zeroed() };
+    mask.operation = modify.operation.number();
+    mask.width = u32::MAX;
+    mask.dst.field = modify.destination.field.number();
+    mask.dst.__bindgen_anon_1.value = [0xff; 16];
+    mask.src.field = modify.source.number();
+    if is_fixed || matches!(modify.source, ModifySource::Field(_)) {
+        mask.src.__bindgen_anon_1.value = [0xff; 16];
+    }
+    mask
+}
+
+/// Whether the mask of a `MODIFY_FIELD` is one that NICs take: what the action changes, how and how much of it, is the same
+/// for every rule.
+fn is_modify_mask(
+    action: &rte_flow_action_modify_field,
+    mask: &rte_flow_action_modify_field,
+) -> bool {
+    let whole = |data: &rte_flow_action_modify_data| {
+        // SAFETY: every member of the union is plain numbers.
+        let place = unsafe { data.__bindgen_anon_1.__bindgen_anon_1 };
+        (place.level, place.offset) == (u32::MAX, u32::MAX)
+    };
+    let is_immediate =
+        matches!(action.src.field, RTE_FLOW_FIELD_VALUE | dpdk_sys::RTE_FLOW_FIELD_POINTER);
+    mask.operation == action.operation
+        && mask.width == u32::MAX
+        && mask.dst.field == action.dst.field
+        && whole(&mask.dst)
+        && mask.src.field == action.src.field
+        && (is_immediate || whole(&mask.src))
 }
 
 /// Whether a mask's configuration makes the action the same for every rule.
@@ -205,19 +260,15 @@ unsafe fn is_fixed(kind: ActionKind, conf: *const c_void) -> bool {
     if conf.is_null() || !kind.has_conf() {
         return !kind.has_conf();
     }
-    match kind {
-        ActionKind::Indirect => true,
-        ActionKind::ModifyField => {
-            // SAFETY: the caller's promise.
-            let mask = unsafe { &*conf.cast::<rte_flow_action_modify_field>() };
-            // SAFETY: every member of the union is plain numbers.
-            unsafe { mask.src.__bindgen_anon_1.value != [0; 16] }
-        }
-        _ => {
-            // SAFETY: the caller's promise: a structure of this kind.
-            let mask = unsafe { std::slice::from_raw_parts(conf.cast::<u8>(), kind.conf_size()) };
-            mask.iter().any(|byte| *byte != 0)
-        }
+    if kind == ActionKind::ModifyField {
+        // SAFETY: the caller's promise.
+        let mask = unsafe { &*conf.cast::<rte_flow_action_modify_field>() };
+        // SAFETY: every member of the union is plain numbers.
+        unsafe { mask.src.__bindgen_anon_1.value != [0; 16] }
+    } else {
+        // SAFETY: the caller's promise: a structure of this kind.
+        let mask = unsafe { std::slice::from_raw_parts(conf.cast::<u8>(), kind.conf_size()) };
+        mask.iter().any(|byte| *byte != 0)
     }
 }
 
@@ -278,9 +329,26 @@ pub unsafe fn decode_actions_template(
         decode_entries(actions, |index, action| {
             let kind = action_kind(index, action)?;
             let mask = &*masks.add(index);
+            if kind == ActionKind::Indirect && mask.type_ != dpdk_sys::RTE_FLOW_ACTION_TYPE_END {
+                let kind = action_kind(index, mask)?;
+                let is_fixed = !action.conf.is_null() && !mask.conf.is_null();
+                return Ok(TemplateAction::Indirect {
+                    kind: (kind != ActionKind::Indirect).then_some(kind),
+                    handle: is_fixed.then(|| IndirectHandle(action.conf.expose_provenance())),
+                });
+            }
             if mask.type_ != action.type_ {
                 let reason = DecodeReason::UnknownValue("mask type", mask.type_);
                 return Err(DecodeError { cause: Cause::Action(index), reason });
+            }
+            if kind == ActionKind::ModifyField {
+                type Conf = rte_flow_action_modify_field;
+                let wrong = |reason| DecodeError { cause: Cause::Action(index), reason };
+                let (conf, mask) = (action.conf.cast::<Conf>(), mask.conf.cast::<Conf>());
+                let conf = conf.as_ref().ok_or(wrong(DecodeReason::MissingConf))?;
+                if !mask.as_ref().is_some_and(|mask| is_modify_mask(conf, mask)) {
+                    return Err(wrong(DecodeReason::ModifyMask));
+                }
             }
             Ok(match (is_fixed(kind, mask.conf), action.conf.is_null()) {
                 (true, _) => TemplateAction::Fixed(decode_action(index, action)?),

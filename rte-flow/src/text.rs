@@ -117,12 +117,22 @@ impl Rule {
     #[must_use]
     pub fn testpmd(&self, port: u16) -> String {
         let mut text = String::new();
-        for action in &self.actions {
+        let sampled = self.actions.iter().filter_map(|action| match action {
+            Action::Sample(sample) => Some(&sample.actions),
+            _ => None,
+        });
+        for action in self.actions.iter().chain(sampled.flatten()) {
             match action {
                 Action::VxlanEncap(definition) => text += &set_vxlan(definition),
                 Action::RawEncap(encap) => text += &set_raw("raw_encap", &encap.data),
                 Action::RawDecap(data) if !data.is_empty() => text += &set_raw("raw_decap", data),
                 _ => {}
+            }
+        }
+        for action in &self.actions {
+            if let Action::Sample(sample) = action {
+                let words: Vec<String> = sample.actions.iter().map(ToString::to_string).collect();
+                text += &["set sample_actions 0 ", &words.join(" / "), " / end\n"].concat();
             }
         }
         text + &format!("flow create {port} {self}\n")

@@ -357,7 +357,8 @@ fn known_action(template: &TemplateAction, port: u16, table: &Attributes) -> Opt
             Some(Action::Jump(table.group.saturating_add(1)))
         }
         TemplateAction::PerRule(ActionKind::Queue) => Some(Action::Queue(0)),
-        TemplateAction::PerRule(_) => None,
+        TemplateAction::Indirect { handle: Some(handle), .. } => Some(Action::Indirect(*handle)),
+        TemplateAction::PerRule(_) | TemplateAction::Indirect { .. } => None,
     }
 }
 
@@ -370,6 +371,7 @@ fn action_of(index: usize, template: &TemplateAction, value: &Action) -> Result<
     }
     Ok(match (template, value) {
         (TemplateAction::Fixed(action), _) => action.clone(),
+        (TemplateAction::Indirect { handle: Some(handle), .. }, _) => Action::Indirect(*handle),
         // What is modified is the template's; by what, the rule's.
         (TemplateAction::Shaped(Action::ModifyField(shape)), Action::ModifyField(value)) => {
             Action::ModifyField(ModifyField { source: value.source, ..*shape })
