@@ -8,7 +8,7 @@ use rte_flow::{Profile, Steering};
 use serde::Deserialize;
 use testbed::notation;
 
-use crate::step::Step;
+use crate::step::{Act, Step};
 
 /// Pieces of packets that all cases have.
 const FRAMES: &str = include_str!("../frames.yaml");
@@ -84,7 +84,11 @@ impl Case {
             }
         }
         for (number, step) in self.steps.iter().enumerate() {
-            let wrong = |e| format!("step {number}: {e}");
+            let wrong = |e| format!("step {}: {e}", number + 1);
+            let is_until = |step: &Step| matches!(step.act, Act::Until(_));
+            if step.loses_the_sentinel() && !self.steps.get(number + 1).is_some_and(is_until) {
+                return Err(wrong("where the sentinel is lost, until must come next".to_owned()));
+            }
             for text in step.packets() {
                 self.packet(text).map_err(wrong)?;
             }

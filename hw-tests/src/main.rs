@@ -1,7 +1,7 @@
 //! `cargo run -p hw-tests`: the suite on the simulated NIC or on a real one, as a table.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -111,19 +111,24 @@ fn target(arguments: &Arguments) -> Result<Target, String> {
 /// Runs trials and prints what came of them.
 fn perform(target: Target, trials: &[Trial<'_>]) -> Result<ExitCode, String> {
     let begin = Instant::now();
+    let progress = std::io::stderr().is_terminal();
     let mut runner = Runner::new(target);
     let mut results: BTreeMap<&str, BTreeMap<&str, bool>> = BTreeMap::new();
     let mut failures = Vec::new();
     for (number, trial) in trials.iter().enumerate() {
-        eprint!("\r\x1b[K{}/{} {}", number + 1, trials.len(), name(trial));
-        let _ = std::io::stderr().flush();
+        if progress {
+            eprint!("\r\x1b[K{}/{} {}", number + 1, trials.len(), name(trial));
+            let _ = std::io::stderr().flush();
+        }
         let result = runner.run(trial.case, &trial.profile);
         results.entry(&trial.case.name).or_default().insert(&trial.profile, result.is_ok());
         if let Err(problem) = result {
             failures.push(format!("---- {}\n{}\n{problem}\n", name(trial), trial.case.about));
         }
     }
-    eprintln!("\r\x1b[K");
+    if progress {
+        eprint!("\r\x1b[K");
+    }
     runner.finish()?;
     let profiles: std::collections::BTreeSet<&str> =
         results.values().flat_map(|row| row.keys().copied()).collect();

@@ -61,7 +61,9 @@ impl Perform<'_> {
         let line = &command.line;
         let output = self.session.command(line)?;
         let wrong = match (&command.refused, Printed::find(&output)) {
-            (Some(_), None) => Some("accepted, though it should be refused".to_owned()),
+            (Some(_), None) => misunderstood(line, &output)
+                .filter(|_| !output.contains("created"))
+                .or_else(|| Some("accepted, though it should be refused".to_owned())),
             (Some(expected), Some(refused)) => {
                 let strict = self.target.is_simulated();
                 expected.differs(&refused, line, &mut self.session.arrays, strict)
@@ -206,13 +208,18 @@ impl Perform<'_> {
             let line = self.line(frame.place, &bytes);
             expected.extend(std::iter::repeat_n((frame, line), frame.times));
         }
-        // Places are compared one by one; within a place frames have an order.
+        // Places are compared one by one. Within a place frames have an order, if they came from one place.
         expected.sort_by_key(|(frame, _)| frame.place);
+        let actual = seen.iter().filter(|arrival| !is_sentinel(&arrival.frame));
+        let mut actual: Vec<(&Arrival, String)> =
+            actual.map(|arrival| (arrival, self.line(arrival.place, &arrival.frame))).collect();
+        actual.sort_by_key(|(arrival, _)| arrival.place);
+        if traffic.frames.iter().any(|(place, _)| *place != traffic.frames[0].0) {
+            expected.sort_by(|a, b| a.1.cmp(&b.1));
+            actual.sort_by(|a, b| a.1.cmp(&b.1));
+        }
         let lines: Vec<String> = expected.iter().map(|(_, line)| line.clone()).collect();
-        let mut actual: Vec<&Arrival> = seen.iter().filter(|a| !is_sentinel(&a.frame)).collect();
-        actual.sort_by_key(|arrival| arrival.place);
-        let shown: Vec<String> =
-            actual.iter().map(|arrival| self.line(arrival.place, &arrival.frame)).collect();
+        let shown: Vec<String> = actual.iter().map(|(_, line)| line.clone()).collect();
         if lines != shown {
             let mut text = String::from("frames out (- expected, + seen):\n");
             for (mark, line) in align(&lines, &shown) {
@@ -233,7 +240,7 @@ impl Perform<'_> {
             };
             // The n-th frame that the application passed on is the n-th it received, sentinels among them.
             let arrivals = seen.iter().filter(|arrival| arrival.place == frame.place);
-            let at = arrivals.clone().position(|arrival| std::ptr::eq(arrival, actual[index]));
+            let at = arrivals.clone().position(|arrival| std::ptr::eq(arrival, actual[index].0));
             let received =
                 self.session.received.iter().filter(|received| received.port == port.number());
             if received.clone().count() != arrivals.count() {

@@ -53,7 +53,7 @@ impl Runner {
     pub fn run(&mut self, case: &Case, profile: &str) -> Result<(), String> {
         let mut session = self.session(case, profile)?;
         let result = perform::steps(&mut session, case, profile, &self.target);
-        let log = std::mem::take(&mut session.printed);
+        let log = std::mem::take(&mut session.log);
         let result = result.map_err(|e| format!("{e}\n\ntestpmd:\n{log}"));
         if case.start.alone {
             return result.and(session.quit());

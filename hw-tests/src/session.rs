@@ -1,5 +1,6 @@
 //! A running testpmd with the NIC under test, and the interfaces around it.
 
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use rte_flow::Profile;
@@ -13,6 +14,8 @@ use crate::target::Target;
 use crate::verbose::{self, Received};
 use crate::wires::Wires;
 
+/// How many lines of a command's output are logged.
+const LOGGED: usize = 12;
 /// Flow queues of each port, where the NIC has them.
 const QUEUES: u32 = 2;
 
@@ -27,6 +30,8 @@ pub struct Session {
     pub received: Vec<Received>,
     /// Everything else it printed since the case began.
     pub printed: String,
+    /// The case's commands and the first lines that each printed, for people.
+    pub log: String,
     has_queues: bool,
     objects: Vec<Object>,
     sentinels: u32,
@@ -80,6 +85,7 @@ impl Session {
             arrays: Arrays::default(),
             received: Vec::new(),
             printed: String::new(),
+            log: String::new(),
             has_queues: profile.interface.templates,
             objects: Vec::new(),
             sentinels: 0,
@@ -106,7 +112,9 @@ impl Session {
             session.command(line)?;
         }
         // Now they are there, and up.
+        target.widen_interfaces()?;
         session.wires = Wires::open(target.interfaces()).map_err(|e| e.to_string())?;
+        session.begin();
         Ok(session)
     }
 
@@ -125,6 +133,10 @@ impl Session {
             lines.remove(echo);
         }
         self.remember(line, &lines);
+        let shown = lines.iter().filter(|text| !text.is_empty()).take(LOGGED);
+        for text in std::iter::once(&line).filter(|line| !line.is_empty()).chain(shown) {
+            let _ = writeln!(self.log, "{text}");
+        }
         Ok(lines.join("\n"))
     }
 
@@ -219,9 +231,15 @@ impl Session {
         self.command("clear port xstats all")?;
         self.catch_up()?;
         self.wires.receive(Instant::now()).map_err(|e| e.to_string())?;
+        self.begin();
+        Ok(())
+    }
+
+    /// Forgets what was received and printed before a case.
+    fn begin(&mut self) {
         self.received.clear();
         self.printed.clear();
-        Ok(())
+        self.log.clear();
     }
 
     /// Tries again and again, for some seconds.

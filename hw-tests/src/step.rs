@@ -152,6 +152,12 @@ impl Step {
         self.on.as_ref().is_none_or(|on| on.iter().any(|text| belongs(text, profile)))
     }
 
+    /// Whether frames are sent, and nothing comes out that proves their end.
+    #[must_use]
+    pub fn loses_the_sentinel(&self) -> bool {
+        matches!(&self.act, Act::Send(traffic) if traffic.sentinel == Sentinel::Lost)
+    }
+
     /// The texts of its packets.
     pub fn packets(&self) -> impl Iterator<Item = &str> {
         let traffic = match &self.act {

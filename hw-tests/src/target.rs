@@ -62,6 +62,25 @@ impl Target {
         })
     }
 
+    /// Lets the simulated NIC's links carry longer frames than its ports: what is too long is the NIC's business.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn widen_interfaces(&self) -> Result<(), String> {
+        const MTU: &str = "9000";
+        if !self.is_simulated() {
+            return Ok(());
+        }
+        for name in self.interfaces() {
+            let output = Command::new("ip").args(["link", "set", &name, "mtu", MTU]).output();
+            let output = output.map_err(|e| format!("ip: {e}"))?;
+            if !output.status.success() {
+                return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+            }
+        }
+        Ok(())
+    }
+
     /// The command that starts testpmd with the NIC as ports 0 to 2, and with a TAP port behind each of them.
     #[must_use]
     pub fn testpmd(&self, profile: &Profile, start: &Start, runtime: &Path) -> Command {

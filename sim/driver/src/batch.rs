@@ -19,11 +19,14 @@ pub struct Slot {
     pub start: usize,
     /// Offset after its last byte.
     pub end: usize,
+    /// Metadata that the application sent with it.
+    pub meta: Option<u32>,
 }
 
 impl Slot {
     fn new() -> Self {
-        Self { buffer: vec![0; HEADROOM + ROOM].into(), start: HEADROOM, end: HEADROOM }
+        let buffer = vec![0; HEADROOM + ROOM].into();
+        Self { buffer, start: HEADROOM, end: HEADROOM, meta: None }
     }
 
     /// The frame.
@@ -86,8 +89,19 @@ impl Batch {
         let Some(slot) = self.slots.get_mut(self.filled) else { return false };
         slot.start = HEADROOM;
         slot.end = HEADROOM + length;
+        slot.meta = None;
         self.filled += 1;
         true
+    }
+
+    /// Takes what was written into the next room as [`Self::commit`] does, sent by the application with this metadata.
+    pub fn commit_sent(&mut self, length: usize, meta: Option<u32>) -> bool {
+        let at = self.filled;
+        let taken = self.commit(length);
+        if let (true, Some(slot)) = (taken, self.slots.get_mut(at)) {
+            slot.meta = meta;
+        }
+        taken
     }
 
     /// Takes the frames written into the first rooms at once: `lengths` in the rooms' order.
@@ -123,6 +137,19 @@ mod tests {
         assert!(batch.next_room().is_none());
         let frames: Vec<_> = batch.frames().iter().map(|slot| slot.bytes().to_vec()).collect();
         assert_eq!(frames, [b"one".to_vec(), b"second".to_vec()]);
+    }
+
+    #[test]
+    fn metadata_stays_with_its_frame() {
+        let mut batch = Batch::new();
+        batch.clear(BURST);
+        assert!(batch.commit_sent(1, Some(7)) && batch.commit(1));
+        assert!(!batch.commit_sent(0, Some(8)));
+        let sent: Vec<_> = batch.frames().iter().map(|slot| slot.meta).collect();
+        assert_eq!(sent, [Some(7), None]);
+        batch.clear(BURST);
+        assert!(batch.commit(1));
+        assert_eq!(batch.frames()[0].meta, None, "its room is used again");
     }
 
     #[test]

@@ -424,7 +424,13 @@ impl Switch {
         let Some(mut frame) = Frame::new(&mut slot.buffer, slot.start, slot.end) else {
             return Verdict::Dropped(DropCause::UnknownPort(from.port()));
         };
-        let verdict = self.eswitch.process(now, from, &mut frame, &mut self.trace);
+        let (eswitch, trace) = (&mut self.eswitch, &mut self.trace);
+        let verdict = match (from, slot.meta) {
+            (Ingress::Representor(port), Some(meta)) => {
+                eswitch.send(now, port, meta, &mut frame, trace)
+            }
+            _ => eswitch.process(now, from, &mut frame, trace),
+        };
         let (start, end) = (frame.start(), frame.end());
         (slot.start, slot.end) = (start, end);
         verdict

@@ -4,8 +4,9 @@ use std::ptr::{NonNull, copy_nonoverlapping, null_mut};
 
 use dpdk_sys::{
     RTE_MBUF_F_RX_FDIR, RTE_MBUF_F_RX_FDIR_ID, RTE_MBUF_F_RX_RSS_HASH,
-    rte_flow_dynf_metadata_avail, rte_flow_dynf_metadata_mask, rte_flow_dynf_metadata_set,
-    rte_mbuf, rte_mempool, rte_pktmbuf_alloc, rte_pktmbuf_free, rte_pktmbuf_free_bulk,
+    rte_flow_dynf_metadata_avail, rte_flow_dynf_metadata_get, rte_flow_dynf_metadata_mask,
+    rte_flow_dynf_metadata_set, rte_mbuf, rte_mempool, rte_pktmbuf_alloc, rte_pktmbuf_free,
+    rte_pktmbuf_free_bulk,
 };
 
 /// How a rule marked a frame.
@@ -174,6 +175,19 @@ pub unsafe fn copy_out(packet: *const rte_mbuf, room: &mut [u8]) -> Option<usize
         segment = next;
     }
     Some(written)
+}
+
+/// The metadata that the application sends with a packet, where it registered the field.
+///
+/// # Safety
+/// `packet` is a valid packet that nobody changes meanwhile.
+pub unsafe fn sent_meta(packet: *mut rte_mbuf) -> Option<u32> {
+    // SAFETY: by the caller's promise; the field is read only where the application registered it, and then every mbuf has it.
+    unsafe {
+        let is_there = rte_flow_dynf_metadata_avail() != 0
+            && (*packet).ol_flags & rte_flow_dynf_metadata_mask != 0;
+        is_there.then(|| rte_flow_dynf_metadata_get(packet))
+    }
 }
 
 /// Gives packets back to their pools.

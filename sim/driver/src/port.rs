@@ -112,9 +112,16 @@ unsafe extern "C" fn configure(dev: *mut rte_eth_dev) -> c_int {
         let Some(port) = switch_port(dev) else { return -libc::ENODEV };
         let data = &*(*dev).data;
         let conf = &data.dev_conf;
+        let device = PortPrivate::of(dev).device();
+        let queues = data.nb_rx_queues;
+        let known =
+            device.with_switch(|switch, _| switch.eswitch.set_receive_queues(data.port_id, queues));
+        if known.is_err() {
+            return status(known);
+        }
         port.software.set_rss(None);
         if conf.rxmode.mq_mode & RTE_ETH_MQ_RX_RSS_FLAG != 0 {
-            return set_rss(port, &conf.rx_adv_conf.rss_conf, data.nb_rx_queues);
+            return set_rss(port, &conf.rx_adv_conf.rss_conf, queues);
         }
     }
     0

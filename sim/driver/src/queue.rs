@@ -113,8 +113,9 @@ impl TransmitQueue {
             for &packet in &*burst {
                 let Some(room) = self.batch.next_room() else { break };
                 // SAFETY: what the application sends is a valid packet, which it gave away.
-                let length = unsafe { mbuf::copy_out(packet, room) };
-                if length.is_some_and(|length| self.batch.commit(length)) {
+                let (length, meta) =
+                    unsafe { (mbuf::copy_out(packet, room), mbuf::sent_meta(packet)) };
+                if length.is_some_and(|length| self.batch.commit_sent(length, meta)) {
                     port.counters.software_tx.count(length.unwrap_or(0));
                 } else {
                     port.counters.software_tx_errors.add(1);

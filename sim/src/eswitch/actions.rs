@@ -166,8 +166,10 @@ fn fate_of(
                 return Err(wrong(index, "RSS without queues; name at least one"));
             }
             if matches!(rss.function, RssFunction::SimpleXor | RssFunction::SymmetricToeplitz) {
-                return Err(refuse(
+                return Err(FlowError::action(
                     index,
+                    ErrorKind::ActionConf,
+                    ENOTSUP,
                     "this RSS hash is not supported; use Toeplitz with a symmetric key",
                 ));
             }

@@ -1,6 +1,6 @@
 //! The ports of the switch.
 
-use rte_flow::{EINVAL, ErrorKind, FlowError};
+use rte_flow::{Action, EINVAL, ErrorKind, FlowError};
 
 /// What is behind a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +36,8 @@ pub struct Port {
     pub config: PortConfig,
     /// Whether its ethdev is started.
     pub started: bool,
+    /// How many receive queues its ethdev has; `None` where nobody said so, and any can be named.
+    pub receive_queues: Option<u16>,
     /// What happened here.
     pub counters: PortCounters,
 }
@@ -79,7 +81,8 @@ impl Ports {
             PortRole::Uplink => return Err(PortError::Uplinks(2)),
             PortRole::Vf(index) => return Err(PortError::Vf(index)),
         }
-        self.0.push(Port { config, started: false, counters: PortCounters::default() });
+        let counters = PortCounters::default();
+        self.0.push(Port { config, started: false, receive_queues: None, counters });
         Ok(())
     }
 
@@ -96,6 +99,25 @@ impl Ports {
     /// All ports.
     pub fn iter(&self) -> impl Iterator<Item = &Port> {
         self.0.iter()
+    }
+
+    /// Checks that the receive queues that actions name are there.
+    pub fn check_queues(&self, id: u16, actions: &[Action]) -> Result<(), FlowError> {
+        let Some(queues) = self.known(id)?.receive_queues else { return Ok(()) };
+        for (index, action) in actions.iter().enumerate() {
+            let named = match action {
+                Action::Queue(queue) => std::slice::from_ref(queue),
+                Action::Rss(rss) => rss.queues.as_slice(),
+                _ => &[],
+            };
+            if let Some(missing) = named.iter().find(|queue| **queue >= queues) {
+                let message = format!(
+                    "there is no receive queue {missing}; port {id} is configured with {queues}, from 0"
+                );
+                return Err(FlowError::action(index, ErrorKind::ActionConf, EINVAL, message));
+            }
+        }
+        Ok(())
     }
 
     /// The port of an ethdev that must be there.

@@ -1,7 +1,7 @@
 //! One packet through the switch.
 
 use packet::{Frame, Network, vxlan_source_port};
-use rte_flow::Domain;
+use rte_flow::{Domain, Steering};
 
 use super::key::{Ingress, Registers, Subject};
 use super::port::Ports;
@@ -88,12 +88,37 @@ impl Eswitch {
         frame: &mut Frame<'_>,
         trace: &mut Trace,
     ) -> Verdict {
+        self.enter(now, from, Registers::default(), frame, trace)
+    }
+
+    /// [`Self::process`] for a packet that software sends through a port's ethdev with metadata. Egress rules match it; the
+    /// switch of a card never sees it (guide of mlx5, limitations: "No Tx metadata go to the E-Switch").
+    pub fn send(
+        &mut self,
+        now: Time,
+        port: u16,
+        meta: u32,
+        frame: &mut Frame<'_>,
+        trace: &mut Trace,
+    ) -> Verdict {
+        let registers = Registers { meta: Some(meta), ..Registers::default() };
+        self.enter(now, Ingress::Representor(port), registers, frame, trace)
+    }
+
+    fn enter(
+        &mut self,
+        now: Time,
+        from: Ingress,
+        registers: Registers,
+        frame: &mut Frame<'_>,
+        trace: &mut Trace,
+    ) -> Verdict {
         trace.clear();
         self.settle(now);
         let Some(port) = self.ports.get(from.port()) else {
             return Verdict::Dropped(DropCause::UnknownPort(from.port()));
         };
-        let mut subject = Subject::new(frame.bytes(), from, Registers::default());
+        let mut subject = Subject::new(frame.bytes(), from, registers);
         if let Ingress::Representor(port_id) = from {
             if !port.started {
                 return Verdict::Dropped(DropCause::Stopped(port_id));
@@ -103,6 +128,9 @@ impl Eswitch {
                 Outcome::Miss => {}
                 Outcome::Fate(rule) => return Verdict::Dropped(DropCause::Rule(rule)),
                 Outcome::Dropped(cause) => return Verdict::Dropped(cause),
+            }
+            if self.profile.steering != Steering::None {
+                subject.registers.meta = None;
             }
         }
         let root = Self::group_key(from.port(), Domain::Transfer, 0);

@@ -49,6 +49,7 @@ impl Eswitch {
             spec_outside_mask_never_hits: self.profile.interface.spec_outside_mask
                 == SpecOutsideMask::NeverHits,
         };
+        self.ports.check_queues(port, &rule.actions)?;
         let attributes = rule.attributes;
         let matcher = pattern::lower(&attributes, &rule.pattern, &rules)?;
         let rules = ActionRules { ports: &self.ports, indirects: &self.indirects };

@@ -122,6 +122,15 @@ impl Eswitch {
         Ok(())
     }
 
+    /// Says how many receive queues a port's ethdev has: from then on rules may name no others.
+    ///
+    /// # Errors
+    /// An unknown port.
+    pub fn set_receive_queues(&mut self, port: u16, queues: u16) -> Result<(), FlowError> {
+        self.known_mut(port)?.receive_queues = Some(queues);
+        Ok(())
+    }
+
     /// Starts a port's ethdev: only then it receives packets and takes rules.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rte_flow::{
-    Action, Age, EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC, Item, Match, Profile, U24,
-    Udp,
+    Action, Age, Cause, Domain, EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC, Item, Match,
+    Profile, U24, Udp,
 };
 use sim::eswitch::{
     Aged, Count, Eswitch, Faults, Id, Ingress, RefusedInsertion, Time, Trace, Usage, Verdict,
@@ -284,4 +284,19 @@ fn nothing_is_in_use_once_rules_are_gone() {
     switch.destroy(VF0, created.rule, Time(1)).expect("it is there");
     switch.indirect_destroy(VF0, shared).expect("it is there");
     assert_eq!(switch.usage(Time(2)), Usage::default());
+}
+
+#[test]
+fn rules_name_only_receive_queues_that_are_there() {
+    let mut switch = adapted(&[]);
+    let to_queue = |queue: u16| {
+        let mut rule = rule(0, 0, &[eth()], &[Action::Queue(queue)]);
+        rule.attributes.domain = Domain::Ingress;
+        rule
+    };
+    assert!(switch.validate(VF0, &to_queue(9)).is_ok(), "nobody said how many there are");
+    switch.set_receive_queues(VF0, 2).expect("it is there");
+    assert!(switch.validate(VF0, &to_queue(1)).is_ok());
+    let refusal = switch.validate(VF0, &to_queue(2)).expect_err("there are two");
+    assert_eq!((refusal.errno, refusal.cause), (EINVAL, Cause::Action(0)));
 }
