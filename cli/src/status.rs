@@ -36,9 +36,14 @@ fn show(status: &StatusResponse) -> String {
     };
     let offload = status.offload.clone().unwrap_or_default();
     let offload = if offload.enabled {
+        let in_doubt: u64 = offload.rules_in_doubt.values().sum();
         format!(
-            "{}: {} static rules, {} flow rules, {} packets",
-            offload.profile, offload.static_rules, offload.flow_rules, offload.hardware_packets
+            "{}: {} static rules, {} flow rules{}, {} packets",
+            offload.profile,
+            offload.static_rules,
+            offload.flow_rules,
+            if in_doubt > 0 { format!(" ({in_doubt} rules in doubt)") } else { String::new() },
+            offload.hardware_packets
         )
     } else {
         format!("off: {}", offload.reason)

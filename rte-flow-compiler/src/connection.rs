@@ -33,6 +33,9 @@ pub enum NotOffloaded {
     /// The NIC, or its profile, refuses the rule.
     #[error("refused: {0}")]
     Refused(FlowError),
+    /// The NIC was asked to insert the rule and does not answer.
+    #[error("the NIC does not say whether it took the rule")]
+    Unanswered,
 }
 
 impl NotOffloaded {
@@ -47,6 +50,7 @@ impl NotOffloaded {
             Self::StaticPart(_) => "static_rules",
             Self::TableFull => "nic_table_full",
             Self::Refused(_) => "refused",
+            Self::Unanswered => "unanswered",
         }
     }
 }

@@ -155,7 +155,7 @@ impl Hardware {
         loop {
             self.manager.retry(now);
             if self.nic.is_free(now)
-                && let Some((ticket, request)) = self.manager.next_request()
+                && let Some((ticket, request)) = self.manager.next_request(now)
             {
                 self.nic.execute(now, ticket, request);
             } else if let Some((ticket, reply)) = self.nic.answer(now) {

@@ -208,7 +208,8 @@ impl SimulatedNic {
             });
             let reply = match created {
                 Some(rule) => Reply::Inserted(result.map(|()| rule)),
-                None => Reply::Removed(result.map(|()| last)),
+                None if completion.result.is_ok() => Reply::Removed(Ok(last)),
+                None => Reply::Stranded(last),
             };
             self.answers.push_back((now, ticket, reply));
         }

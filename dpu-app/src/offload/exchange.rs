@@ -17,11 +17,19 @@ pub struct OffloadSettings {
     pub retry_after_ms: u64,
     /// The longest such wait, milliseconds.
     pub retry_at_most_ms: u64,
+    /// How long the NIC may take to answer a request before its rule is in doubt, milliseconds. Looked at as often as
+    /// counters are.
+    pub answer_within_ms: u64,
 }
 
 impl Default for OffloadSettings {
     fn default() -> Self {
-        Self { poll_interval_ms: 1000, retry_after_ms: 100, retry_at_most_ms: 30_000 }
+        Self {
+            poll_interval_ms: 1000,
+            retry_after_ms: 100,
+            retry_at_most_ms: 30_000,
+            answer_within_ms: 10_000,
+        }
     }
 }
 
@@ -49,7 +57,8 @@ pub struct RuleCounters {
     pub bytes: u64,
 }
 
-/// What the NIC should do. Each request is answered by one [`Reply`], at any later time.
+/// What the NIC should do. Each request is answered by one [`Reply`], at any later time; a NIC that never answers one of
+/// them keeps that rule in doubt ([`RuleTally`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request<H> {
     /// Insert a rule.
@@ -65,8 +74,11 @@ pub enum Request<H> {
 pub enum Reply<H> {
     /// To [`Request::Insert`].
     Inserted(Result<H, FlowError>),
-    /// To [`Request::Remove`], with the last count where there was a counter.
+    /// To [`Request::Remove`], with the last count where there was a counter. After a refusal the rule is still there.
     Removed(Result<Option<RuleCounters>, FlowError>),
+    /// To [`Request::Remove`], with the last count: it failed, and the handle is no longer one. Nobody can say whether the
+    /// rule is still there, nor remove it.
+    Stranded(Option<RuleCounters>),
     /// To [`Request::Count`].
     Counted(Result<RuleCounters, FlowError>),
 }
@@ -91,4 +103,27 @@ pub enum News {
     InSoftware(NotOffloaded),
     /// The NIC carried packets since it was last asked.
     Carried(RuleCounters),
+}
+
+/// How many rules there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RuleTally {
+    /// In the NIC, on their way into it or out of it: those that belong to no connection.
+    pub statics: usize,
+    /// The same: those of connections.
+    pub connections: usize,
+    /// Among them, those of which nobody knows whether they are in the NIC.
+    pub in_doubt: InDoubt,
+}
+
+/// Rules that may be in the NIC or not, by what is amiss. They take part in nothing any more, but what they lead to stays.
+/// An answer that comes after all ends the doubt; else the NIC's ports must be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InDoubt {
+    /// The NIC owes the answer to their insertion.
+    pub inserting: usize,
+    /// The NIC owes the answer to their removal.
+    pub removing: usize,
+    /// Their removal failed ([`Reply::Stranded`]).
+    pub stranded: usize,
 }

@@ -92,11 +92,6 @@ impl Notice {
                 return;
             }
         };
-        let known = shard.connection(connection).map(|known| *known.offload().get(direction));
-        // The shard has withdrawn the direction, and this was on the way already: the rule is leaving.
-        if matches!(known, Some(Offload::Software(why)) if !why.is_managers()) {
-            return;
-        }
         shard.set_offload(connection, direction, place);
     }
 }
@@ -111,6 +106,7 @@ impl From<&NotOffloaded> for WhySoftware {
             NotOffloaded::StaticPart(_) => Self::StaticPart,
             NotOffloaded::TableFull => Self::TableFull,
             NotOffloaded::Refused(_) => Self::Refused,
+            NotOffloaded::Unanswered => Self::Unanswered,
         }
     }
 }

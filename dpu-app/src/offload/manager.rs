@@ -2,55 +2,50 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::snapshot::{Snapshot, TunnelId};
-use rte_flow::{EAGAIN, ENOMEM, ENOSPC, FlowError, Rule};
+use rte_flow::Rule;
 use rte_flow_compiler::{Entry, Nic, NotOffloaded, connection, statics};
 
-use super::exchange::{News, Notice, Offer, OffloadSettings, Reply, Request, RuleCounters};
-use super::records::{Owner, Phase, Record, Records, Ticket};
-use super::statics::{Purpose, Static, Statics, needs, purpose};
+use super::exchange::{InDoubt, News, Notice, Offer, OffloadSettings, Reply, Request, RuleTally};
+use super::poll::Poll;
+use super::records::{Answer, Owner, Phase, Records, Ticket};
+use super::statics::{Place, Purpose, Static, Statics, needs, purpose};
 use crate::datapath::{ConnectionHandle, FlowDirection, Time};
-
-/// How often in a row a NIC may put a changed rule off before the rule that it replaces goes without it.
-const PUT_OFF: u32 = 3;
-/// Rules whose counters are read at once; more are spread over the interval in which each is read once.
-const POLLED_AT_ONCE: usize = 1024;
-/// The most parts that interval is divided into.
-const POLL_PARTS: usize = 16;
 
 /// One direction of a connection: what is wanted, by which rule, and what was last said of it.
 #[derive(Debug, Default)]
-struct Wanted {
-    ticket: Option<Ticket>,
-    in_hardware: bool,
+pub(super) struct Wanted {
+    pub ticket: Option<Ticket>,
+    pub in_hardware: bool,
 }
 
-/// See the module.
+/// What is to be asked of the NIC about a rule, if it is still what should be when the NIC has time for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ask {
+    Insert,
+    Remove,
+    Count,
+}
+
+/// See the module. What becomes of a rule, from the first request to the last answer, is in `life.rs`.
 #[derive(Debug)]
 pub struct Manager<H> {
-    nic: Nic,
-    settings: OffloadSettings,
+    pub(super) nic: Nic,
+    pub(super) settings: OffloadSettings,
     snapshot: Arc<Snapshot>,
-    records: Records<H>,
-    statics: Statics,
-    flows: HashMap<(ConnectionHandle, FlowDirection), Wanted>,
+    pub(super) records: Records<H>,
+    pub(super) statics: Statics,
+    /// The rules of the first stage by place, each with all that were not forgotten.
+    pub(super) places: HashMap<Place, BTreeSet<Ticket>>,
+    pub(super) flows: HashMap<(ConnectionHandle, FlowDirection), Wanted>,
     /// What is to be tried again, by time.
-    retries: BTreeSet<(Time, Ticket)>,
-    poll: Poll,
-    requests: VecDeque<(Ticket, Request<H>)>,
-    notices: VecDeque<Notice>,
-}
-
-/// How far the counters have been read.
-#[derive(Debug, Default)]
-struct Poll {
-    next: Time,
-    /// Where the next part begins.
-    at: usize,
-    /// Parts of this round.
-    parts: usize,
+    pub(super) retries: BTreeSet<(Time, Ticket)>,
+    /// Those of them for which the NIC had no room.
+    pub(super) starved: BTreeSet<Ticket>,
+    pub(super) poll: Poll,
+    pub(super) requests: VecDeque<(Ticket, Ask)>,
+    pub(super) notices: VecDeque<Notice>,
 }
 
 impl<H: Copy> Manager<H> {
@@ -63,8 +58,10 @@ impl<H: Copy> Manager<H> {
             snapshot,
             records: Records::default(),
             statics: Statics::new(),
+            places: HashMap::new(),
             flows: HashMap::new(),
             retries: BTreeSet::new(),
+            starved: BTreeSet::new(),
             poll: Poll::default(),
             requests: VecDeque::new(),
             notices: VecDeque::new(),
@@ -91,24 +88,19 @@ impl<H: Copy> Manager<H> {
             .collect();
         self.snapshot = snapshot;
         let stays: HashSet<Purpose> = wanted.iter().map(|(purpose, _)| *purpose).collect();
-        let gone: Vec<(Purpose, Ticket)> = self
-            .statics
-            .iter()
-            .filter(|(purpose, _)| !stays.contains(purpose))
-            .filter_map(|(purpose, state)| Some((*purpose, state.wanted?)))
-            .collect();
-        for (purpose, ticket) in gone {
+        let gone: Vec<Purpose> =
+            self.statics.keys().filter(|purpose| !stays.contains(purpose)).copied().collect();
+        for purpose in gone {
             let state = self.state_mut(purpose);
-            (state.wanted, state.refusal) = (None, None);
-            self.retire(ticket);
+            state.refusal = None;
+            match state.wanted.take() {
+                Some(ticket) => self.retire(ticket),
+                None => self.tidy(purpose),
+            }
         }
         for (purpose, entry) in wanted {
             self.want_static(purpose, entry);
         }
-    }
-
-    fn state_mut(&mut self, purpose: Purpose) -> &mut Static {
-        self.statics.entry(purpose).or_default()
     }
 
     /// Asks for a static rule unless the very same one is wanted already.
@@ -151,6 +143,9 @@ impl<H: Copy> Manager<H> {
                     self.set_rule(connection, direction, same);
                     match self.records.get(same).map(|record| record.phase) {
                         Some(Phase::Waiting | Phase::Retry(_)) => self.submit(same),
+                        Some(Phase::Inserting(Answer::Overdue)) => {
+                            self.judge(connection, direction, Some(NotOffloaded::Unanswered));
+                        }
                         _ => self.judge(connection, direction, None),
                     }
                     return;
@@ -176,7 +171,12 @@ impl<H: Copy> Manager<H> {
         Ok((entry, rule))
     }
 
-    fn set_rule(&mut self, connection: ConnectionHandle, direction: FlowDirection, rule: Ticket) {
+    pub(super) fn set_rule(
+        &mut self,
+        connection: ConnectionHandle,
+        direction: FlowDirection,
+        rule: Ticket,
+    ) {
         self.flows.entry((connection, direction)).or_default().ticket = Some(rule);
     }
 
@@ -188,177 +188,8 @@ impl<H: Copy> Manager<H> {
         }
     }
 
-    /// How many rules are in the NIC or on their way: static ones, and those of connections.
-    #[must_use]
-    pub fn rules(&self) -> (usize, usize) {
-        let of = |wanted: fn(&Owner) -> bool| {
-            self.records.iter().filter(|(_, record)| wanted(&record.owner)).count()
-        };
-        (of(|o| matches!(o, Owner::Static)), of(|o| matches!(o, Owner::Connection(..))))
-    }
-
-    fn record(
-        &mut self,
-        entry: Entry,
-        rule: Rule,
-        owner: Owner,
-        replaces: Option<Ticket>,
-    ) -> Ticket {
-        let needs = needs(&entry);
-        let ticket = self.records.add(Record {
-            entry,
-            rule,
-            owner,
-            phase: Phase::Waiting,
-            doomed: false,
-            refusals: 0,
-            counters: RuleCounters::default(),
-            replaces,
-        });
-        for need in needs {
-            self.state_mut(need).users.insert(ticket);
-        }
-        ticket
-    }
-
-    /// Notes where a rule is now, and what follows from that for others.
-    fn set_phase(&mut self, ticket: Ticket, phase: Phase<H>) {
-        let Some(record) = self.records.get_mut(ticket) else { return };
-        let before = std::mem::replace(&mut record.phase, phase);
-        let needs = needs(&record.entry);
-        if let Some(at) = before.due() {
-            self.retries.remove(&(at, ticket));
-        }
-        if let Some(at) = phase.due() {
-            self.retries.insert((at, ticket));
-        }
-        match (before.may_be_in_nic(), phase.may_be_in_nic()) {
-            (false, true) => needs.for_each(|need| self.state_mut(need).used += 1),
-            (true, false) => needs.for_each(|need| self.release(need)),
-            _ => {}
-        }
-    }
-
-    /// One rule less in the NIC that leads to the rule for `purpose`.
-    fn release(&mut self, purpose: Purpose) {
-        let state = self.state_mut(purpose);
-        state.used = state.used.saturating_sub(1);
-        if state.used == 0 {
-            for ticket in std::mem::take(&mut state.leaving) {
-                self.doom(ticket);
-            }
-        }
-    }
-
-    /// Forgets a rule that is not in the NIC, and lets go what it was to replace.
-    fn forget(&mut self, ticket: Ticket) {
-        self.set_phase(ticket, Phase::Waiting);
-        let Some(record) = self.records.remove(ticket) else { return };
-        for need in needs(&record.entry) {
-            self.state_mut(need).users.remove(&ticket);
-            self.tidy(need);
-        }
-        if let Some(purpose) = purpose(&record.entry) {
-            self.tidy(purpose);
-        }
-        if let Some(replaced) = record.replaces {
-            self.retire(replaced);
-        }
-    }
-
-    /// Forgets a purpose that nobody has in mind any more.
-    fn tidy(&mut self, purpose: Purpose) {
-        if self.statics.get(&purpose).is_some_and(Static::is_idle) {
-            self.statics.remove(&purpose);
-        }
-    }
-
-    /// Asks for a rule's insertion, if what it needs is there.
-    fn submit(&mut self, ticket: Ticket) {
-        let Some(record) = self.records.get(ticket) else { return };
-        let owner = record.owner;
-        if let Some(missing) = needs(&record.entry).find(|need| !self.has_static(*need)) {
-            self.set_phase(ticket, Phase::Waiting);
-            self.let_replaced_go(ticket);
-            let refusal = self.statics.get(&missing).and_then(|state| state.refusal.clone());
-            if let Owner::Connection(connection, direction) = owner {
-                self.judge(connection, direction, Some(NotOffloaded::StaticPart(refusal)));
-            }
-            return;
-        }
-        let rule = record.rule.clone();
-        self.set_phase(ticket, Phase::Inserting);
-        self.requests.push_back((ticket, Request::Insert(rule)));
-    }
-
-    /// The rule that a rule was to replace goes without it: what it does was decided before, and holds no longer.
-    fn let_replaced_go(&mut self, ticket: Ticket) {
-        let replaced = self.records.get_mut(ticket).and_then(|record| record.replaces.take());
-        if let Some(replaced) = replaced {
-            self.retire(replaced);
-        }
-    }
-
-    /// Lets a rule go, wherever it is.
-    fn doom(&mut self, ticket: Ticket) {
-        let Some(record) = self.records.get_mut(ticket) else { return };
-        record.doomed = true;
-        let (phase, owner) = (record.phase, record.owner);
-        self.let_replaced_go(ticket);
-        match phase {
-            Phase::Waiting | Phase::Retry(_) => self.forget(ticket),
-            Phase::Inserting | Phase::Removing(_) | Phase::RetryRemoval(..) => {}
-            Phase::Installed(handle) => {
-                self.set_phase(ticket, Phase::Removing(handle));
-                self.requests.push_back((ticket, Request::Remove(handle)));
-                if let Owner::Connection(connection, direction) = owner {
-                    self.judge(connection, direction, None);
-                }
-            }
-        }
-    }
-
-    /// Lets a rule go, after the rules that lead to it unless another one takes its place: a packet must not be lost between
-    /// them, half rewritten.
-    fn retire(&mut self, ticket: Ticket) {
-        let purpose = self.records.get(ticket).and_then(|record| purpose(&record.entry));
-        let Some(purpose) = purpose.filter(|purpose| !self.has_static(*purpose)) else {
-            return self.doom(ticket);
-        };
-        let users = self.statics.get(&purpose).map(|state| state.users.clone());
-        for user in users.unwrap_or_default() {
-            self.park(user);
-        }
-        let state = self.state_mut(purpose);
-        if state.used == 0 {
-            self.doom(ticket);
-        } else {
-            state.leaving.push(ticket);
-        }
-    }
-
-    /// Takes a connection's rule out of the NIC until what it needs is there.
-    fn park(&mut self, ticket: Ticket) {
-        let Some(record) = self.records.get(ticket) else { return };
-        let Owner::Connection(connection, direction) = record.owner else { return };
-        let flow = (connection, direction);
-        let is_wanted = self.flows.get(&flow).is_some_and(|flow| flow.ticket == Some(ticket));
-        match record.phase {
-            Phase::Waiting | Phase::Removing(_) | Phase::RetryRemoval(..) => {}
-            Phase::Retry(_) => self.submit(ticket),
-            Phase::Inserting | Phase::Installed(_) if is_wanted => {
-                let (entry, rule, owner) =
-                    (record.entry.clone(), record.rule.clone(), record.owner);
-                let waiting = self.record(entry, rule, owner, Some(ticket));
-                self.set_rule(connection, direction, waiting);
-                self.submit(waiting);
-            }
-            Phase::Inserting | Phase::Installed(_) => self.doom(ticket),
-        }
-    }
-
     /// Says whether the NIC carries a direction, when that has changed or `reason` says why it does not.
-    fn judge(
+    pub(super) fn judge(
         &mut self,
         connection: ConnectionHandle,
         direction: FlowDirection,
@@ -383,18 +214,6 @@ impl<H: Copy> Manager<H> {
         self.notices.push_back(Notice { connection, direction, news });
     }
 
-    /// Whether a rule for the purpose is in the NIC, to stay or until another one takes its place.
-    fn has_static(&self, purpose: Purpose) -> bool {
-        let mut rule = self.statics.get(&purpose).and_then(|state| state.wanted);
-        while let Some(record) = rule.and_then(|ticket| self.records.get(ticket)) {
-            if matches!(record.phase, Phase::Installed(_)) {
-                return true;
-            }
-            rule = record.replaces;
-        }
-        false
-    }
-
     /// How a request ended.
     pub fn complete(&mut self, now: Time, ticket: Ticket, reply: Reply<H>) {
         match reply {
@@ -405,15 +224,17 @@ impl<H: Copy> Manager<H> {
                     self.counted(ticket, last);
                 }
                 self.forget(ticket);
-            }
-            Reply::Removed(Err(_)) => {
-                let until = now + self.wait(ticket);
-                if let Some(record) = self.records.get_mut(ticket)
-                    && let Phase::Removing(handle) = record.phase
-                {
-                    record.refusals += 1;
-                    self.set_phase(ticket, Phase::RetryRemoval(handle, until));
+                // There is room for one.
+                if let Some(starved) = self.starved.first().copied() {
+                    self.submit(starved);
                 }
+            }
+            Reply::Removed(Err(_)) => self.not_removed(now, ticket),
+            Reply::Stranded(last) => {
+                if let Some(last) = last {
+                    self.counted(ticket, last);
+                }
+                self.set_phase(ticket, Phase::Stranded);
             }
             Reply::Counted(Ok(counters)) => self.counted(ticket, counters),
             // The counter is not to be had right now (EAGAIN): the next poll asks again.
@@ -421,139 +242,12 @@ impl<H: Copy> Manager<H> {
         }
     }
 
-    fn inserted(&mut self, ticket: Ticket, handle: H) {
-        let Some(record) = self.records.get_mut(ticket) else { return };
-        record.refusals = 0;
-        let (owner, doomed, purpose) = (record.owner, record.doomed, purpose(&record.entry));
-        self.set_phase(ticket, Phase::Installed(handle));
-        if doomed {
-            self.doom(ticket);
-            return;
-        }
-        self.let_replaced_go(ticket);
-        match (owner, purpose) {
-            (Owner::Connection(connection, direction), _) => {
-                self.judge(connection, direction, None);
-            }
-            (Owner::Static, Some(purpose)) => {
-                let state = self.state_mut(purpose);
-                state.refusal = None;
-                let (leaving, users) = (std::mem::take(&mut state.leaving), state.users.clone());
-                for ticket in leaving {
-                    self.doom(ticket);
-                }
-                for user in users {
-                    if self.records.get(user).is_some_and(|r| matches!(r.phase, Phase::Waiting)) {
-                        self.submit(user);
-                    }
-                }
-            }
-            (Owner::Static, None) => {}
-        }
-    }
-
-    fn refused(&mut self, now: Time, ticket: Ticket, refusal: FlowError) {
-        let wait = self.wait(ticket);
-        let Some(record) = self.records.get_mut(ticket) else { return };
-        if record.doomed {
-            self.forget(ticket);
-            return;
-        }
-        record.refusals += 1;
-        let put_off = refusal.errno == EAGAIN && record.refusals <= PUT_OFF;
-        let (owner, purpose) = (record.owner, purpose(&record.entry));
-        let lets_go = record.replaces.is_some() && !put_off;
-        // The one it replaces may be what stands in its way: a NIC may refuse equal patterns, or be full.
-        self.set_phase(ticket, Phase::Retry(if lets_go { now } else { now + wait }));
-        if lets_go {
-            self.let_replaced_go(ticket);
-        }
-        match owner {
-            Owner::Static => {
-                if let Some(purpose) = purpose {
-                    self.state_mut(purpose).refusal = Some(refusal.message.into_owned());
-                }
-            }
-            Owner::Connection(connection, direction) => {
-                let full = matches!(refusal.errno, ENOSPC | ENOMEM);
-                let reason =
-                    if full { NotOffloaded::TableFull } else { NotOffloaded::Refused(refusal) };
-                self.judge(connection, direction, Some(reason));
-            }
-        }
-    }
-
-    /// How long to wait after the next refusal.
-    fn wait(&self, ticket: Ticket) -> Duration {
-        let refusals = self.records.get(ticket).map_or(0, |record| record.refusals).min(20);
-        let wait = self.settings.retry_after_ms.saturating_mul(1 << refusals);
-        Duration::from_millis(wait.min(self.settings.retry_at_most_ms))
-    }
-
-    fn counted(&mut self, ticket: Ticket, counters: RuleCounters) {
-        let Some(record) = self.records.get_mut(ticket) else { return };
-        let packets = counters.packets.saturating_sub(record.counters.packets);
-        let bytes = counters.bytes.saturating_sub(record.counters.bytes);
-        // Rules see tunnel packets whole; a connection's bytes are those of its own frames.
-        let outer = packets.saturating_mul(record.entry.outer_bytes());
-        let carried = RuleCounters { packets, bytes: bytes.saturating_sub(outer) };
-        record.counters = counters;
-        if let Owner::Connection(connection, direction) = record.owner
-            && carried.packets > 0
-        {
-            self.notices.push_back(Notice { connection, direction, news: News::Carried(carried) });
-        }
-    }
-
-    /// Asks for one rule's counter now.
-    pub fn count(&mut self, ticket: Ticket) {
-        if let Some(Record {
-            phase: Phase::Installed(handle), owner: Owner::Connection(..), ..
-        }) = self.records.get(ticket)
-        {
-            self.requests.push_back((ticket, Request::Count(*handle)));
-        }
-    }
-
-    /// What is due by time: retries and polls.
+    /// What is due by time: retries, counters to be read, answers to be given up.
     pub fn advance(&mut self, now: Time) {
         self.retry(now);
-        if now >= self.poll.next {
+        if now >= self.poll.next() {
             self.poll(now);
         }
-    }
-
-    /// Tries again what is due for that.
-    pub fn retry(&mut self, now: Time) {
-        while let Some((at, ticket)) = self.retries.first().copied()
-            && at <= now
-        {
-            self.retries.remove(&(at, ticket));
-            match self.records.get(ticket).map(|record| record.phase) {
-                Some(Phase::RetryRemoval(handle, _)) => {
-                    self.set_phase(ticket, Phase::Removing(handle));
-                    self.requests.push_back((ticket, Request::Remove(handle)));
-                }
-                Some(Phase::Retry(_)) => self.submit(ticket),
-                _ => {}
-            }
-        }
-    }
-
-    /// Asks for the counters of the next part of all rules.
-    fn poll(&mut self, now: Time) {
-        let places = self.records.places();
-        if self.poll.at == 0 {
-            self.poll.parts = places.div_ceil(POLLED_AT_ONCE).clamp(1, POLL_PARTS);
-        }
-        let interval = Duration::from_millis(self.settings.poll_interval_ms);
-        self.poll.next = now + interval / self.poll.parts as u32;
-        let end = self.poll.at + places.div_ceil(self.poll.parts);
-        let part: Vec<Ticket> = self.records.within(self.poll.at..end).collect();
-        for ticket in part {
-            self.count(ticket);
-        }
-        self.poll.at = if end < places { end } else { 0 };
     }
 
     /// When something is to be tried again.
@@ -565,16 +259,60 @@ impl<H: Copy> Manager<H> {
     /// When [`Manager::advance`] should be called next, at the latest.
     #[must_use]
     pub fn next_time(&self) -> Time {
-        self.next_retry().map_or(self.poll.next, |at| at.min(self.poll.next))
+        let poll = self.poll.next();
+        self.next_retry().map_or(poll, |at| at.min(poll))
     }
 
-    /// The next thing the NIC should do; requests are to be carried out in this order.
-    pub fn next_request(&mut self) -> Option<(Ticket, Request<H>)> {
-        self.requests.pop_front()
+    /// The next thing the NIC should do, which it sets about now; requests are to be carried out in this order.
+    pub fn next_request(&mut self, now: Time) -> Option<(Ticket, Request<H>)> {
+        while let Some((ticket, ask)) = self.requests.pop_front() {
+            let Some(record) = self.records.get(ticket) else { continue };
+            let answer = Answer::Expected(now);
+            let request = match (ask, record.phase) {
+                (Ask::Insert, Phase::Inserting(Answer::Unasked)) => {
+                    let rule = record.rule.clone();
+                    self.set_phase(ticket, Phase::Inserting(answer));
+                    Request::Insert(rule)
+                }
+                (Ask::Remove, Phase::Removing(handle, Answer::Unasked)) => {
+                    self.set_phase(ticket, Phase::Removing(handle, answer));
+                    Request::Remove(handle)
+                }
+                (Ask::Count, Phase::Installed(handle)) => Request::Count(handle),
+                // Not wanted any more.
+                _ => continue,
+            };
+            return Some((ticket, request));
+        }
+        None
     }
 
     /// The next thing the shards should know.
     pub fn next_notice(&mut self) -> Option<Notice> {
         self.notices.pop_front()
+    }
+
+    /// How many rules there are. Walks over all of them: for a look now and then.
+    #[must_use]
+    pub fn rules(&self) -> RuleTally {
+        let mut rules = RuleTally::default();
+        let InDoubt { inserting, removing, stranded } = &mut rules.in_doubt;
+        for (_, record) in self.records.iter().filter(|(_, record)| record.phase.may_be_in_nic()) {
+            match record.owner {
+                Owner::Static => rules.statics += 1,
+                Owner::Connection(..) => rules.connections += 1,
+            }
+            match record.phase {
+                Phase::Inserting(Answer::Overdue) => *inserting += 1,
+                Phase::Removing(_, Answer::Overdue) => *removing += 1,
+                Phase::Stranded => *stranded += 1,
+                _ => {}
+            }
+        }
+        rules
+    }
+
+    pub(super) fn state_mut(&mut self, purpose: Purpose) -> &mut Static {
+        self.statics.entry(purpose).or_default()
     }
 }

@@ -5,13 +5,17 @@
 //! the daemon, `penstock replay`) carries these to and fro.
 
 mod exchange;
+mod life;
 mod link;
 mod manager;
+mod poll;
 mod records;
 mod statics;
 mod tunnels;
 
-pub use exchange::{News, Notice, Offer, OffloadSettings, Reply, Request, RuleCounters};
+pub use exchange::{
+    InDoubt, News, Notice, Offer, OffloadSettings, Reply, Request, RuleCounters, RuleTally,
+};
 pub use link::Wish;
 pub use manager::Manager;
 pub use records::Ticket;

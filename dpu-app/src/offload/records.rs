@@ -25,18 +25,31 @@ pub(super) enum Owner {
 /// Where a rule is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase<H> {
-    /// Wanted, but something it needs is not in the NIC.
+    /// Wanted, but something stands in its way: what it needs is not in the NIC, or what its place is taken by still is.
     Waiting,
-    /// Asked for.
-    Inserting,
+    /// To be inserted, or being inserted.
+    Inserting(Answer),
     /// Refused; asked for again at this time.
     Retry(Time),
     /// In the NIC.
     Installed(H),
-    /// Its removal is asked for.
-    Removing(H),
-    /// Its removal failed; asked for again at this time.
+    /// To be removed, or being removed.
+    Removing(H, Answer),
+    /// Its removal was refused; asked for again at this time.
     RetryRemoval(H, Time),
+    /// Its removal failed for good: in the NIC or not, for as long as the NIC's ports run.
+    Stranded,
+}
+
+/// An answer that the NIC owes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answer {
+    /// Not yet: the request waits for the NIC to take it.
+    Unasked,
+    /// Expected; asked for at this time.
+    Expected(Time),
+    /// It should have come long ago.
+    Overdue,
 }
 
 impl<H> Phase<H> {
@@ -50,7 +63,7 @@ impl<H> Phase<H> {
 
     /// Whether packets may meet it.
     pub const fn may_be_in_nic(&self) -> bool {
-        !matches!(self, Self::Waiting | Self::Retry(_))
+        !matches!(self, Self::Waiting | Self::Inserting(Answer::Unasked) | Self::Retry(_))
     }
 }
 
@@ -61,7 +74,7 @@ pub(super) struct Record<H> {
     pub rule: Rule,
     pub owner: Owner,
     pub phase: Phase<H>,
-    /// To be removed as soon as its insertion has ended.
+    /// To be removed as soon as it can be.
     pub doomed: bool,
     /// How often the NIC refused it in a row.
     pub refusals: u32,

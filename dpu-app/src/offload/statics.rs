@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::decision::Zone;
 use model::snapshot::TunnelId;
-use packet::Family;
-use rte_flow_compiler::{Destination, Entry, Transport};
+use packet::{Family, Mac, Vni};
+use rte_flow_compiler::{Destination, Entry, EthdevPort, Transport};
 
 use super::records::Ticket;
 
@@ -47,6 +47,27 @@ pub(super) fn needs(entry: &Entry) -> impl Iterator<Item = Purpose> + use<> {
         _ => [None; 3],
     };
     needs.into_iter().flatten()
+}
+
+/// Whose packets a rule of the first stage is for: two interfaces that follow each other in a place cannot be told apart
+/// while rules of both are in the NIC.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Place {
+    /// Behind a VF's port.
+    Port(EthdevPort, Family),
+    /// In a VPC.
+    Vpc(Vni, Mac),
+}
+
+/// The place that a static entry is about.
+pub(super) const fn place(entry: &Entry) -> Option<Place> {
+    match entry {
+        Entry::VmDispatch { port, family, .. } => Some(Place::Port(*port, *family)),
+        Entry::TunnelDispatch { vni, destination_mac, .. } => {
+            Some(Place::Vpc(*vni, *destination_mac))
+        }
+        _ => None,
+    }
 }
 
 /// The encapsulation that a connection's entry jumps to.

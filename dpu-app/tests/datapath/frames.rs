@@ -88,6 +88,10 @@ impl Ip {
         segment[2..4].copy_from_slice(&ports.1.to_be_bytes());
         segment[12] = 0x50;
         segment[13] = bits;
+        let sum = Sum::ZERO.bytes(&self.source.octets()).bytes(&self.destination.octets());
+        let sum =
+            sum.u16(protocol::TCP.into()).u32(segment.len() as u32).bytes(&segment).checksum();
+        segment[16..18].copy_from_slice(&sum.to_be_bytes());
         self.carry(protocol::TCP, &segment)
     }
 

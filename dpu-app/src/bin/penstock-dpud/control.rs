@@ -12,6 +12,7 @@ use tracing::info;
 
 use crate::flow_view::FlowView;
 use crate::intent_store::{ApplyError, IntentStore, What};
+use crate::nic_status::doubts;
 use crate::object_view::{self, UnknownKind};
 use crate::question::{Asker, NoAnswer};
 use crate::shared::Shared;
@@ -182,11 +183,16 @@ impl Dpu for Control {
                 enabled: offload.disabled.is_none(),
                 reason: offload.disabled.clone().unwrap_or_default(),
                 profile: offload.profile.clone(),
-                static_rules: offload.static_rules,
-                flow_rules: offload.flow_rules,
+                static_rules: offload.rules.statics as u64,
+                flow_rules: offload.rules.connections as u64,
                 hardware_packets: offload.carried.packets,
                 hardware_bytes: offload.carried.bytes,
                 failures: offload.failures.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect(),
+                rules_in_doubt: doubts(offload.rules.in_doubt)
+                    .into_iter()
+                    .filter(|(_, count)| *count > 0)
+                    .map(|(what, count)| (what.to_owned(), count))
+                    .collect(),
             }),
         }))
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dpu_app::datapath::Port;
-use dpu_app::offload::RuleCounters;
+use dpu_app::offload::{InDoubt, RuleCounters, RuleTally};
 
 use crate::dpdk::PortStats;
 
@@ -36,16 +36,24 @@ pub struct OffloadStatus {
     pub disabled: Option<String>,
     /// The profile that rules are made for.
     pub profile: String,
-    /// Rules in the NIC or on their way that do not belong to a connection.
-    pub static_rules: u64,
-    /// Rules in the NIC or on their way that belong to connections.
-    pub flow_rules: u64,
+    /// How many rules there are.
+    pub rules: RuleTally,
     /// What rules of connections carried.
     pub carried: RuleCounters,
     /// Refusals by their reason's name.
     pub failures: BTreeMap<&'static str, u64>,
     /// Wishes and notices that wait in the queues between datapath and offload.
     pub queued: QueueDepths,
+}
+
+/// Rules in doubt, by what is amiss, as metrics and the control API name it.
+pub fn doubts(in_doubt: InDoubt) -> [(&'static str, u64); 3] {
+    let InDoubt { inserting, removing, stranded } = in_doubt;
+    [
+        ("insertion_unanswered", inserting as u64),
+        ("removal_unanswered", removing as u64),
+        ("removal_failed", stranded as u64),
+    ]
 }
 
 /// How much waits between datapath and offload.

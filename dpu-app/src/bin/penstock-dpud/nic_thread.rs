@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use dpu_app::datapath::{Port as PortName, Time};
 use dpu_app::offload::{
-    Manager, News, Notice, OffloadSettings, Reply, Request, RuleCounters, Wish, tunnel_header,
+    InDoubt, Manager, News, Notice, OffloadSettings, Reply, Request, RuleCounters, RuleTally, Wish,
+    tunnel_header,
 };
 use model::snapshot::Snapshot;
 use packet::Mac;
 use rte_flow::FlowError;
 use rte_flow_compiler::{Nic, NotOffloaded};
 use rtrb::{Consumer, Producer};
-use tracing::{debug, info, trace};
+use tracing::{debug, error, info, trace};
 
 use crate::dpdk::{Port, RuleHandle, Rules};
 use crate::nic_status::{NicStatus, OffloadStatus, PortStatus, QueueDepths};
@@ -26,6 +27,8 @@ pub const WISHES: usize = 4096;
 pub const NOTICES: usize = 4096;
 /// Wishes that are seen to at a time, and requests to the NIC.
 const BATCH: usize = 256;
+/// How long the NIC may keep the thread in a round, in which nobody else is listened to.
+const ROUND: Duration = Duration::from_millis(5);
 /// How often ports are looked at.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long to rest when there is nothing to do.
@@ -74,6 +77,7 @@ pub fn run<'p>(
                 Some(offloader) => offloader.status(),
                 None => OffloadStatus { disabled: disabled.clone(), ..OffloadStatus::default() },
             };
+            note_doubt(shared.nic.load().offload.rules.in_doubt, offload.rules.in_doubt);
             shared.nic.store(Arc::new(NicStatus { ports: status_of(ports), offload }));
         }
         if !worked {
@@ -162,10 +166,11 @@ impl<'p> Offloader<'p> {
         }
         manager.advance(now);
         for _ in 0..BATCH {
-            if !self.rules.has_room() {
+            let begun = shared.clock.now();
+            if !self.rules.has_room() || begun - now > ROUND {
                 break;
             }
-            let Some((ticket, request)) = manager.next_request() else { break };
+            let Some((ticket, request)) = manager.next_request(begun) else { break };
             worked = true;
             if let Request::Insert(rule) = &request {
                 trace!("{rule}");
@@ -173,6 +178,7 @@ impl<'p> Offloader<'p> {
             self.rules.execute(ticket, request);
         }
         self.rules.push();
+        let now = shared.clock.now();
         while let Some((ticket, reply)) = self.rules.next_reply() {
             worked = true;
             note_failure(&reply, &mut self.failures);
@@ -231,15 +237,14 @@ impl<'p> Offloader<'p> {
     }
 
     fn status(&self) -> OffloadStatus {
-        let (static_rules, flow_rules) = match &self.stage {
-            Stage::Waiting(_) => (0, 0),
+        let rules = match &self.stage {
+            Stage::Waiting(_) => RuleTally::default(),
             Stage::Running { manager, .. } => manager.rules(),
         };
         OffloadStatus {
             disabled: None,
             profile: self.profile.clone(),
-            static_rules: static_rules as u64,
-            flow_rules: flow_rules as u64,
+            rules,
             carried: self.carried,
             failures: self.failures.clone(),
             queued: QueueDepths {
@@ -259,13 +264,31 @@ fn strip(reason: &mut NotOffloaded) {
     }
 }
 
+/// Tells the operator that rules are in doubt, and when they no longer are.
+fn note_doubt(before: InDoubt, now: InDoubt) {
+    let nothing = InDoubt::default();
+    let InDoubt { inserting, removing, stranded } = now;
+    if before == nothing && now != nothing {
+        error!(
+            inserting,
+            removing,
+            stranded,
+            "the NIC does not say what became of rules, which may go on forwarding; restart the daemon to remove them"
+        );
+    } else if before != nothing && now == nothing {
+        info!("the NIC has said what became of all rules");
+    }
+}
+
 /// Counts a refusal.
 fn note_failure(reply: &Reply<RuleHandle>, failures: &mut BTreeMap<&'static str, u64>) {
     let (operation, error) = match reply {
         Reply::Inserted(Err(error)) => ("insert", error),
         Reply::Removed(Err(error)) => ("remove", error),
-        // A counter that cannot be read now is read another time.
-        Reply::Inserted(Ok(_)) | Reply::Removed(Ok(_)) | Reply::Counted(_) => return,
+        // A counter that cannot be read now is read another time; a stranded rule is seen among those in doubt.
+        Reply::Inserted(Ok(_)) | Reply::Removed(Ok(_)) | Reply::Stranded(_) | Reply::Counted(_) => {
+            return;
+        }
     };
     let count = failures.entry(failure_name(error)).or_default();
     *count = count.wrapping_add(1);

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dpu_app::datapath::counters::{PacketCounters, Traffic};
+use dpu_app::offload::RuleTally;
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder};
 use metrics_util::MetricKindMask;
 use model::decision::DropReason;
 
-use crate::nic_status::NicStatus;
+use crate::nic_status::{NicStatus, doubts};
 use crate::question::{Asker, Report};
 use crate::shared::Shared;
 
@@ -122,8 +123,12 @@ fn publish_nic(nic: &NicStatus) {
     }
     let offload = &nic.offload;
     gauge!("penstock_offload_enabled").set(f64::from(u8::from(offload.disabled.is_none())));
-    gauge!("penstock_rules", "kind" => "static").set(level(offload.static_rules));
-    gauge!("penstock_rules", "kind" => "flow").set(level(offload.flow_rules));
+    let RuleTally { statics, connections, in_doubt } = offload.rules;
+    gauge!("penstock_rules", "kind" => "static").set(level(statics as u64));
+    gauge!("penstock_rules", "kind" => "flow").set(level(connections as u64));
+    for (what, count) in doubts(in_doubt) {
+        gauge!("penstock_rules_in_doubt", "what" => what).set(level(count));
+    }
     counter!("penstock_hardware_packets_total").absolute(offload.carried.packets);
     counter!("penstock_hardware_bytes_total").absolute(offload.carried.bytes);
     for (reason, count) in &offload.failures {

@@ -142,6 +142,8 @@ pub enum WhySoftware {
     TableFull,
     /// The NIC, or its profile, refuses the rule.
     Refused,
+    /// The NIC does not say whether it took the rule.
+    Unanswered,
 }
 
 impl WhySoftware {
@@ -162,6 +164,7 @@ impl WhySoftware {
             Self::StaticPart => "static_rules",
             Self::TableFull => "nic_table_full",
             Self::Refused => "refused",
+            Self::Unanswered => "unanswered",
         }
     }
 

@@ -13,7 +13,7 @@ use ::rte_flow::{EAGAIN, ENOTSUP, EncodedRule, ErrorKind, FlowError, Rule};
 use dpdk_sys::{RTE_FLOW_OP_SUCCESS, rte_flow_op_attr, rte_flow_op_result};
 use dpu_app::offload::{Reply, Request, RuleCounters, Ticket};
 use rte_flow_compiler::{Nic, TableTemplate, shape, templates};
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::queue::FlowQueue;
 use super::refusal::Refusal;
@@ -46,8 +46,6 @@ pub struct TemplateRules<'port> {
     slots: Slots,
     /// Whether operations wait for a push.
     postponed: bool,
-    /// A request that found the queue full.
-    held: Option<(Ticket, Request<RuleHandle>)>,
     /// Handles of rules that the NIC did not make, to be destroyed when there is room.
     stillborn: Vec<RuleHandle>,
     replies: VecDeque<(Ticket, Reply<RuleHandle>)>,
@@ -71,7 +69,6 @@ impl<'port> TemplateRules<'port> {
             shapes: templates(nic).into_iter().map(table).collect(),
             slots: Slots::new(queue.size),
             postponed: false,
-            held: None,
             stillborn: Vec::new(),
             replies: VecDeque::new(),
         }
@@ -79,35 +76,27 @@ impl<'port> TemplateRules<'port> {
 
     /// Whether the queue takes a request.
     pub(super) fn has_room(&self) -> bool {
-        self.held.is_none() && self.slots.has_free()
+        self.slots.has_free()
     }
 
-    /// Begins a request. One that the queue has no room for is held until it has.
+    /// Begins a request. One that the NIC does not begin is answered at once.
     pub(super) fn execute(&mut self, ticket: Ticket, request: Request<RuleHandle>) {
-        let reply = match &request {
-            Request::Insert(rule) => match self.enqueue_create(ticket, rule) {
+        let reply = match request {
+            Request::Insert(rule) => match self.enqueue_create(ticket, &rule) {
                 Ok(()) => return,
                 Err(refusal) => Reply::Inserted(Err(refusal)),
             },
             Request::Remove(handle) => {
                 // A rule without a counter is none the worse.
-                let last = query_count(&self.proxy, *handle).ok();
-                match self.enqueue_destroy(Operation::Destroy(ticket, last), *handle) {
+                let last = query_count(&self.proxy, handle).ok();
+                match self.enqueue_destroy(Operation::Destroy(ticket, last), handle) {
                     Ok(()) => return,
                     Err(refusal) => Reply::Removed(Err(refusal)),
                 }
             }
-            Request::Count(handle) => Reply::Counted(query_count(&self.proxy, *handle)),
+            Request::Count(handle) => Reply::Counted(query_count(&self.proxy, handle)),
         };
-        let full = |refusal: &FlowError| refusal.errno == EAGAIN;
-        match &reply {
-            Reply::Inserted(Err(refusal)) | Reply::Removed(Err(refusal))
-                if full(refusal) && self.held.is_none() =>
-            {
-                self.held = Some((ticket, request));
-            }
-            _ => self.replies.push_back((ticket, reply)),
-        }
+        self.replies.push_back((ticket, reply));
     }
 
     fn enqueue_create(&mut self, ticket: Ticket, rule: &Rule) -> Result<(), FlowError> {
@@ -194,7 +183,7 @@ impl<'port> TemplateRules<'port> {
         self.replies.pop_front()
     }
 
-    /// Takes completions, and begins what waited for the room that they give.
+    /// Takes completions, and clears away what they say was not made.
     fn pull(&mut self) {
         while self.slots.in_use() > 0 && self.pull_some() == COMPLETIONS {}
         for handle in std::mem::take(&mut self.stillborn) {
@@ -203,9 +192,6 @@ impl<'port> TemplateRules<'port> {
             {
                 self.stillborn.push(handle);
             }
-        }
-        if let Some((ticket, request)) = self.held.take() {
-            self.execute(ticket, request);
         }
     }
 
@@ -244,11 +230,8 @@ impl<'port> TemplateRules<'port> {
                 (ticket, Reply::Inserted(Err(refusal)))
             }
             Operation::Destroy(ticket, last) => {
-                if !succeeded {
-                    // The handle died with the call, so there is no second try.
-                    error!("the NIC failed to remove a rule, which may still forward; restart");
-                }
-                (ticket, Reply::Removed(Ok(last)))
+                // The handle died with the call, so there is no second try.
+                (ticket, if succeeded { Reply::Removed(Ok(last)) } else { Reply::Stranded(last) })
             }
             Operation::CleanUp => return,
         };
@@ -259,7 +242,6 @@ impl<'port> TemplateRules<'port> {
 impl Drop for TemplateRules<'_> {
     fn drop(&mut self) {
         // What is in flight must have ended before what it works with goes.
-        self.held = None;
         let end = Instant::now() + PATIENCE;
         loop {
             self.pull();
