@@ -1,6 +1,5 @@
 //! What rules are looked up by: bytes gathered from headers and registers under a mask.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::headers::{Depth, Headers, Network, Transport};
@@ -277,6 +276,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// The length of its keys in bytes.
+    pub fn key_length(&self) -> usize {
+        self.mask.len()
+    }
+
     /// Gathers a packet's key into `buffer`; `None` when the packet lacks a header.
     pub fn key<'b>(
         &self,
@@ -356,11 +360,20 @@ pub struct TooWide {
     pub bytes: usize,
 }
 
+/// A byte that is asked for.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    block: Block,
+    offset: u8,
+    spec: u8,
+    mask: u8,
+}
+
 /// A matcher in the making.
 #[derive(Default, Debug)]
 pub struct MatcherBuilder {
     required: u32,
-    bytes: BTreeMap<(Block, u8), (u8, u8)>,
+    bytes: Vec<Wanted>,
     ranges: Vec<RangeTest>,
     never: bool,
 }
@@ -379,8 +392,8 @@ impl MatcherBuilder {
         let skip = 16_usize.saturating_sub(length);
         for (at, (spec, mask)) in spec_bytes.iter().zip(&mask_bytes).skip(skip).enumerate() {
             if *mask != 0 {
-                let place = (block, (offset + at) as u8);
-                self.bytes.insert(place, (spec & mask, *mask));
+                let offset = (offset + at) as u8;
+                self.bytes.push(Wanted { block, offset, spec: spec & mask, mask: *mask });
             }
         }
     }
@@ -393,12 +406,16 @@ impl MatcherBuilder {
 
     /// The matcher. `spec_outside_mask_never_hits`: whether bits asked for outside the mask make the rule one that no
     /// packet hits (else they are ignored).
-    pub fn build(self, spec_outside_mask_never_hits: bool) -> Result<Matcher, TooWide> {
+    pub fn build(mut self, spec_outside_mask_never_hits: bool) -> Result<Matcher, TooWide> {
+        // Of a byte that is asked for twice, the last word counts.
+        self.bytes.reverse();
+        self.bytes.sort_by_key(|byte| (byte.block, byte.offset));
+        self.bytes.dedup_by_key(|byte| (byte.block, byte.offset));
         if self.bytes.len() > KEY_BYTES {
             return Err(TooWide { bytes: self.bytes.len() });
         }
         let mut segments: Vec<Segment> = Vec::new();
-        for (block, offset) in self.bytes.keys().copied() {
+        for Wanted { block, offset, .. } in self.bytes.iter().copied() {
             match segments.last_mut() {
                 Some(last) if last.block == block && last.offset + last.length == offset => {
                     last.length += 1;
@@ -409,11 +426,11 @@ impl MatcherBuilder {
         let shape = Shape {
             required: self.required,
             segments: segments.into(),
-            mask: self.bytes.values().map(|(_, mask)| *mask).collect(),
+            mask: self.bytes.iter().map(|byte| byte.mask).collect(),
         };
         Ok(Matcher {
             shape: Arc::new(shape),
-            key: self.bytes.values().map(|(spec, _)| *spec).collect(),
+            key: self.bytes.iter().map(|byte| byte.spec).collect(),
             ranges: self.ranges.into(),
             never: self.never && spec_outside_mask_never_hits,
         })

@@ -6,9 +6,8 @@ use rte_flow::{Domain, IndirectHandle};
 
 use super::arena::Id;
 use super::counter::{Ageing, Counter};
-use super::key::Matcher;
 use super::rewrite::Rewrite;
-use super::table::Rank;
+use super::table::{Place, Rank};
 use super::template::TemplateTable;
 use super::time::Time;
 use super::tunnel::Encapsulation;
@@ -90,7 +89,8 @@ pub struct Rule {
     pub(super) port: u16,
     pub(super) group: GroupKey,
     pub(super) rank: Rank,
-    pub(super) matcher: Matcher,
+    /// Where it is in the group's table.
+    pub(super) place: Place,
     pub(super) program: Program,
     pub(super) owned: Owned,
     /// The counter it counts with, own or shared.

@@ -13,7 +13,7 @@ use super::pattern::{self, PatternRules};
 use super::port::PortRole;
 use super::rule::{Owned, Program, Rule, RuleId, Stage, Step};
 use super::switch::Eswitch;
-use super::table::Rank;
+use super::table::{Place, Rank};
 use super::template::TemplateTable;
 use super::time::Time;
 
@@ -143,7 +143,7 @@ impl Eswitch {
             port,
             group: key,
             rank,
-            matcher,
+            place: Place::Nowhere,
             program,
             owned,
             counter,
@@ -157,8 +157,9 @@ impl Eswitch {
         if let Some(table) = table.and_then(|table| self.tables.get_mut(table)) {
             table.rules += 1;
         }
-        if let Some(rule) = self.rules.get(id) {
-            self.groups.entry(key).or_default().insert(&rule.matcher, rank, id);
+        let place = self.groups.entry(key).or_default().insert(matcher, rank, id);
+        if let Some(rule) = self.rules.get_mut(id) {
+            rule.place = place;
         }
         Ok(id)
     }
@@ -186,7 +187,7 @@ impl Eswitch {
     pub(super) fn remove(&mut self, id: RuleId) {
         let Some(rule) = self.rules.remove(id) else { return };
         if let Some(table) = self.groups.get_mut(&rule.group) {
-            table.remove(&rule.matcher, rule.rank, id);
+            table.remove(&rule.place, rule.rank);
             if table.is_empty() {
                 self.groups.remove(&rule.group);
             }
