@@ -45,6 +45,7 @@ const DRIVER_API: &[&str] = &[
     "rte_eth_devargs",
     "rte_(dev|eth)_(allocated|create|destroy)",
     "rte_vdev_.*",
+    "rte_vlan_strip",
     "eth_dev_ops",
     "rte_flow_ops",
     "rte_mtr_ops",

@@ -96,7 +96,7 @@ impl Testpmd {
                 }
             }
             // The prompt for the next command; lines of other threads may follow it.
-            if output.contains(PROMPT) {
+            if without_events(&output).contains(PROMPT) {
                 return Ok(output);
             }
         }
@@ -123,6 +123,17 @@ impl Drop for Testpmd {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What was printed without the lines on events (`Port 0: link state change event`), which may come in the middle of a prompt.
+fn without_events(output: &str) -> String {
+    let mut text = output.to_owned();
+    while let Some(end) = text.find(" event\n").map(|at| at + " event\n".len())
+        && let Some(start) = text.get(..end).and_then(|text| text.rfind("\nPort "))
+    {
+        text.replace_range(start..end, "");
+    }
+    text
 }
 
 /// What comes through a pipe, until its end.

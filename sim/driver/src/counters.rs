@@ -91,6 +91,18 @@ port_counters! {
     hw_dropped: Traffic,
     /// Frames from this link that went to software.
     hw_missed: Traffic,
+    /// Times that a frame from here met a transfer rule that took it.
+    transfer_hits: Counter,
+    /// Times that a frame from here met a group of transfer rules of which none took it.
+    transfer_misses: Counter,
+    /// The same for ingress rules.
+    ingress_hits: Counter,
+    /// The same for ingress rules.
+    ingress_misses: Counter,
+    /// The same for egress rules.
+    egress_hits: Counter,
+    /// The same for egress rules.
+    egress_misses: Counter,
     /// Frames larger than the port's MTU that should have left through this link.
     oversize: Counter,
     /// Frames for the application that no rule sent to a queue and the port did not want: another destination address and not

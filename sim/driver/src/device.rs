@@ -3,13 +3,13 @@
 //! All of it is shared by the ports of the device, which DPDK programs use from several threads at once. The eswitch is
 //! behind one lock, taken once for each burst and never across a system call: a burst is read before and written after.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use packet::Frame;
-use rte_flow::FlowError;
+use rte_flow::{Domain, FlowError};
 use sim::eswitch::{
     DropCause, Eswitch, Ingress, PortConfig, PortError, PortRole, RxQueue, Time, Trace, Verdict,
 };
@@ -51,6 +51,8 @@ impl PortIndex {
 /// One port of the card.
 pub struct SwitchPort {
     wire: Option<Wire>,
+    /// Whether the application set the link down.
+    disconnected: AtomicBool,
     /// The number by which the eswitch knows it: the ethdev's, where there is one.
     id: OnceLock<u16>,
     /// What the port counts.
@@ -62,17 +64,27 @@ pub struct SwitchPort {
 impl SwitchPort {
     /// Whether the port has a wire that is up.
     pub fn link_is_up(&self) -> bool {
-        self.wire.as_ref().is_some_and(Wire::is_up)
+        self.connected().is_some_and(Wire::is_up)
+    }
+
+    /// Sets the link up or down, as an administrator does.
+    pub fn connect(&self, up: bool) {
+        self.disconnected.store(!up, Ordering::Release);
+    }
+
+    /// The wire, unless the link was set down.
+    fn connected(&self) -> Option<&Wire> {
+        self.wire.as_ref().filter(|_| !self.disconnected.load(Ordering::Acquire))
     }
 
     fn read(&self, batch: &mut Batch) {
-        if let Some(wire) = &self.wire {
+        if let Some(wire) = self.connected() {
             wire.read(batch, &self.counters);
         }
     }
 
     fn write(&self, frames: &[&[u8]]) {
-        match &self.wire {
+        match self.connected() {
             Some(wire) => wire.write(frames, &self.counters),
             // Lost, as on a card without a cable.
             None => self.counters.link_tx_errors.add(frames.len() as u64),
@@ -155,6 +167,7 @@ impl Device {
             })?;
             ports.push(SwitchPort {
                 wire: wire.map(Wire::new),
+                disconnected: AtomicBool::new(false),
                 id: OnceLock::new(),
                 counters: PortCounters::default(),
                 software: SoftwareSide::new(),
@@ -320,12 +333,16 @@ impl Device {
     ) {
         let frames = batch.frames();
         let exits: ArrayVec<Exit, BURST> = self.with_switch(|switch, now| {
+            let mut lookups = Lookups::default();
             let process = |slot: &mut Slot| {
                 let length = slot.bytes().len();
                 let verdict = switch.process(now, from, slot);
+                lookups.note(&switch.trace);
                 self.account(port, from, length, verdict)
             };
-            frames.iter_mut().map(process).collect()
+            let exits = frames.iter_mut().map(process).collect();
+            lookups.count(&port.counters);
+            exits
         });
         let mut run = Run::default();
         for (slot, exit) in frames.iter().zip(exits) {
@@ -342,10 +359,8 @@ impl Device {
                         port.counters.filtered.add(1);
                         continue;
                     }
-                    let rss = port.software.rss();
-                    let hash = rss.and_then(|rss| rss.hash(slot.bytes()));
-                    let queue = rss.map_or(QueueIndex(0), |rss| rss.queue(hash));
-                    (index, queue, Metadata { rss: hash, ..metadata })
+                    let (queue, rss) = port.software.spread(slot.bytes());
+                    (index, queue, Metadata { rss, ..metadata })
                 }
             };
             match &mut to {
@@ -434,6 +449,40 @@ impl Switch {
         let (start, end) = (frame.start(), frame.end());
         (slot.start, slot.end) = (start, end);
         verdict
+    }
+}
+
+/// Lookups of a burst in the rules: hits and misses by domain.
+#[derive(Default)]
+struct Lookups {
+    transfer: [u64; 2],
+    ingress: [u64; 2],
+    egress: [u64; 2],
+}
+
+impl Lookups {
+    /// Adds those of one frame.
+    fn note(&mut self, trace: &Trace) {
+        for visit in trace.visits() {
+            let [hits, misses] = match visit.domain {
+                Domain::Transfer => &mut self.transfer,
+                Domain::Ingress => &mut self.ingress,
+                Domain::Egress => &mut self.egress,
+            };
+            *(if visit.rule.is_some() { hits } else { misses }) += 1;
+        }
+    }
+
+    /// Counts them where the frames came from.
+    fn count(&self, counters: &PortCounters) {
+        for ([hits, misses], hit, miss) in [
+            (self.transfer, &counters.transfer_hits, &counters.transfer_misses),
+            (self.ingress, &counters.ingress_hits, &counters.ingress_misses),
+            (self.egress, &counters.egress_hits, &counters.egress_misses),
+        ] {
+            hit.add(hits);
+            miss.add(misses);
+        }
     }
 }
 

@@ -229,7 +229,7 @@ unsafe extern "C" fn isolate(
         let (private, _) = called(dev);
         let result = match private.device().port(private.index) {
             Some(port) if !port.software.started.load(Ordering::Acquire) => {
-                port.software.isolated.store(set != 0, Ordering::Relaxed);
+                port.software.change_filter(|filter| filter.isolated = set != 0);
                 Ok(())
             }
             _ => {

@@ -15,6 +15,7 @@
 
 mod batch;
 mod counters;
+mod description;
 mod devargs;
 mod device;
 mod flow_async;
@@ -26,10 +27,15 @@ mod log;
 mod mbuf;
 mod port;
 mod queue;
+mod receive_filter;
 mod registration;
 mod rss;
 mod software;
+mod transmit;
 mod wire;
+
+#[cfg(test)]
+mod testing;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -6,8 +6,10 @@ use dpdk_sys::{
     RTE_MBUF_F_RX_FDIR, RTE_MBUF_F_RX_FDIR_ID, RTE_MBUF_F_RX_RSS_HASH,
     rte_flow_dynf_metadata_avail, rte_flow_dynf_metadata_get, rte_flow_dynf_metadata_mask,
     rte_flow_dynf_metadata_set, rte_mbuf, rte_mempool, rte_pktmbuf_alloc, rte_pktmbuf_free,
-    rte_pktmbuf_free_bulk,
+    rte_pktmbuf_free_bulk, rte_vlan_strip,
 };
+
+use crate::description::Description;
 
 /// How a rule marked a frame.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -64,12 +66,7 @@ impl Pool {
     ///
     /// # Errors
     /// [`NoMbuf`]; nothing stays allocated.
-    pub fn packet(
-        &self,
-        frame: &[u8],
-        port_id: u16,
-        metadata: Metadata,
-    ) -> Result<NonNull<rte_mbuf>, NoMbuf> {
+    pub fn packet(&self, frame: &[u8], port_id: u16, metadata: Metadata) -> Result<Packet, NoMbuf> {
         let first = self.segment()?;
         let head = Chain { first };
         let mut last = first;
@@ -126,13 +123,49 @@ impl Pool {
                 }
             }
         }
-        Ok(first)
+        Ok(Packet(first))
+    }
+
+    /// The pool itself.
+    pub const fn as_ptr(&self) -> *mut rte_mempool {
+        self.pool.as_ptr()
+    }
+
+    /// Whether a frame may be spread over several mbufs.
+    pub const fn scatters(&self) -> bool {
+        self.scatter
     }
 
     /// An mbuf as the pool initialised it: no data, no next segment, no flags.
     fn segment(&self) -> Result<NonNull<rte_mbuf>, NoMbuf> {
         // SAFETY: the pool is a packet pool, by the promise at construction.
         NonNull::new(unsafe { rte_pktmbuf_alloc(self.pool.as_ptr()) }).ok_or(NoMbuf::Exhausted)
+    }
+}
+
+/// A packet that was just made: one mbuf or a chain, the caller's alone. Whoever takes the pointer frees it.
+pub struct Packet(NonNull<rte_mbuf>);
+
+impl Packet {
+    /// The first segment.
+    pub const fn into_raw(self) -> *mut rte_mbuf {
+        self.0.as_ptr()
+    }
+}
+
+/// Writes what the card found out about a packet's `frame`, of the checksum flags only those asked for; with `strip`, an outer VLAN
+/// tag moves from the frame into `vlan_tci`.
+pub fn describe(packet: &mut Packet, frame: &[u8], checksums: u64, strip: bool) {
+    let description = Description::of(frame);
+    // SAFETY: the packet is the caller's alone.
+    let m = unsafe { packet.0.as_mut() };
+    m.__bindgen_anon_1.packet_type = description.packet_type();
+    if checksums != 0 {
+        m.ol_flags |= description.checksum_flags(frame) & checksums;
+    }
+    if strip && description.is_tagged() {
+        // SAFETY: as above. It looks for a tag itself, in the first segment, which holds at least the smallest mbuf.
+        unsafe { rte_vlan_strip(m) };
     }
 }
 

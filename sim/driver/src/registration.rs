@@ -7,11 +7,11 @@ use std::ptr;
 use std::sync::Arc;
 
 use dpdk_sys::{
-    RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE, RTE_ETH_DEV_REPRESENTOR, RTE_MAX_ETHPORTS, RTE_PROC_PRIMARY,
-    rte_device, rte_eal_process_type, rte_eth_dev, rte_eth_dev_close, rte_eth_dev_create,
-    rte_eth_dev_stop, rte_eth_find_next_of, rte_eth_switch_domain_alloc,
-    rte_eth_switch_domain_free, rte_ether_addr, rte_vdev_device, rte_vdev_driver,
-    rte_vdev_register,
+    RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE, RTE_ETH_DEV_INTR_LSC, RTE_ETH_DEV_REPRESENTOR,
+    RTE_MAX_ETHPORTS, RTE_PROC_PRIMARY, rte_device, rte_eal_process_type, rte_eth_dev,
+    rte_eth_dev_close, rte_eth_dev_create, rte_eth_dev_stop, rte_eth_find_next_of,
+    rte_eth_switch_domain_alloc, rte_eth_switch_domain_free, rte_ether_addr, rte_vdev_device,
+    rte_vdev_driver, rte_vdev_register,
 };
 use packet::Mac;
 
@@ -19,7 +19,8 @@ use crate::devargs::DeviceArgs;
 use crate::device::{Device, DeviceError, PortIndex};
 use crate::log;
 use crate::port::{OPERATIONS, PortPrivate};
-use crate::queue::{receive_burst, send_burst};
+use crate::queue::{receive_burst, receive_count, receive_status, send_burst, transmit_status};
+use crate::receive_filter::MAX_ADDRESSES;
 
 /// The driver's name: devices are called `net_eswitch0`, `net_eswitch1`, ...
 const NAME: &CStr = c"net_eswitch";
@@ -238,26 +239,29 @@ unsafe extern "C" fn initialise(dev: *mut rte_eth_dev, parameters: *mut c_void) 
         };
         let mac = random_mac();
         if let Some(port) = card.device.port(index) {
-            port.software.set_mac(mac);
+            port.software.change_filter(|filter| {
+                filter.addresses.insert(0, mac);
+            });
         }
         if let Part::Representor { vf, .. } = new.part {
             data.dev_flags |= RTE_ETH_DEV_REPRESENTOR;
             data.representor_id = vf;
             data.backer_port_id = card.device.uplink();
         }
+        let mut addresses = [rte_ether_addr { addr_bytes: [0; 6] }; MAX_ADDRESSES as usize];
+        addresses[0].addr_bytes = mac.0;
         let private = data.dev_private.cast::<PortPrivate>();
-        private.write(PortPrivate {
-            mac: rte_ether_addr { addr_bytes: mac.0 },
-            card: Arc::clone(&card),
-            index,
-        });
-        data.mac_addrs = &raw mut (*private).mac;
+        private.write(PortPrivate { addresses, card: Arc::clone(&card), index });
+        data.mac_addrs = (&raw mut (*private).addresses).cast();
         data.numa_node = (*dev.device).numa_node;
         // The operations take the device's own lock.
-        data.dev_flags |= RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE;
+        data.dev_flags |= RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE | RTE_ETH_DEV_INTR_LSC;
         dev.dev_ops = &raw const OPERATIONS;
         dev.rx_pkt_burst = Some(receive_burst);
         dev.tx_pkt_burst = Some(send_burst);
+        dev.rx_queue_count = Some(receive_count);
+        dev.rx_descriptor_status = Some(receive_status);
+        dev.tx_descriptor_status = Some(transmit_status);
         new.result = Ok(card);
     }
     0

@@ -1,13 +1,13 @@
 //! The ethdev's side of a port: what the application set, and the frames that wait for it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use packet::Mac;
-
+use crate::description::Description;
 use crate::lock;
 use crate::mbuf::Metadata;
+use crate::receive_filter::ReceiveFilter;
 use crate::rss::Rss;
 
 /// Most receive queues of a port, and most transmit queues.
@@ -33,52 +33,55 @@ pub struct Full;
 pub struct SoftwareSide {
     /// Whether the application started the ethdev.
     pub started: AtomicBool,
-    /// Whether it takes frames for any destination.
-    pub promiscuous: AtomicBool,
-    /// Whether it takes frames for any multicast destination.
-    pub allmulticast: AtomicBool,
-    /// Whether it takes only what rules send to its queues (`rte_flow_isolate`).
-    pub isolated: AtomicBool,
-    mac: AtomicU64,
+    /// Whether VLAN tags of received frames go into `vlan_tci`.
+    pub vlan_strip: AtomicBool,
+    filter: RwLock<ReceiveFilter>,
     /// `None`: everything goes to queue 0.
     rss: RwLock<Option<Rss>>,
     rings: Vec<Mutex<ReceiveRing>>,
 }
 
 impl SoftwareSide {
-    /// An ethdev that is stopped and not promiscuous.
+    /// An ethdev that is stopped, without address and not promiscuous.
     pub fn new() -> Self {
         Self {
             started: AtomicBool::new(false),
-            promiscuous: AtomicBool::new(false),
-            allmulticast: AtomicBool::new(false),
-            isolated: AtomicBool::new(false),
-            mac: AtomicU64::new(0),
+            vlan_strip: AtomicBool::new(false),
+            filter: RwLock::default(),
             rss: RwLock::new(None),
             rings: (0..MAX_QUEUES).map(|_| Mutex::default()).collect(),
         }
     }
 
-    /// The ethdev's own address.
-    pub fn mac(&self) -> Mac {
-        let [_, _, octets @ ..] = self.mac.load(Ordering::Relaxed).to_be_bytes();
-        Mac(octets)
+    /// Changes which frames are for this port.
+    pub fn change_filter(&self, change: impl FnOnce(&mut ReceiveFilter)) {
+        change(&mut self.filter.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Changes the ethdev's own address.
-    pub fn set_mac(&self, mac: Mac) {
-        let number = mac.0.iter().fold(0, |number, octet| number << 8 | u64::from(*octet));
-        self.mac.store(number, Ordering::Relaxed);
+    /// Whether a frame that no rule sent to a queue passes the port's own filter.
+    pub fn wants(&self, frame: &[u8]) -> bool {
+        self.filter.read().unwrap_or_else(PoisonError::into_inner).wants(frame)
     }
 
-    /// How frames are spread over the queues.
+    /// How frames are spread over the queues; `None`: not at all.
     pub fn rss(&self) -> Option<Rss> {
-        *self.rss.read().unwrap_or_else(PoisonError::into_inner)
+        self.rss.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Changes how frames are spread over the queues.
     pub fn set_rss(&self, rss: Option<Rss>) {
         *self.rss.write().unwrap_or_else(PoisonError::into_inner) = rss;
+    }
+
+    /// The queue that a frame goes to when no rule says so, and the hash that decided.
+    pub fn spread(&self, frame: &[u8]) -> (QueueIndex, Option<u32>) {
+        match &*self.rss.read().unwrap_or_else(PoisonError::into_inner) {
+            None => (QueueIndex(0), None),
+            Some(rss) => {
+                let hash = Description::of(frame).ip().and_then(|ip| rss.hash(ip));
+                (rss.queue(hash), hash)
+            }
+        }
     }
 
     fn ring(&self, queue: QueueIndex) -> Option<MutexGuard<'_, ReceiveRing>> {
@@ -118,45 +121,15 @@ impl SoftwareSide {
         self.ring(queue)?.frames.pop_front()
     }
 
-    /// Whether a frame that no rule sent to a queue passes the port's own filter.
-    pub fn wants(&self, frame: &[u8]) -> bool {
-        if self.isolated.load(Ordering::Relaxed) {
-            return false;
-        }
-        if self.promiscuous.load(Ordering::Relaxed) {
-            return true;
-        }
-        let Some(destination) = frame.first_chunk().map(|octets| Mac(*octets)) else {
-            return false;
-        };
-        destination == self.mac()
-            || destination == Mac([0xff; 6])
-            || (destination.is_group() && self.allmulticast.load(Ordering::Relaxed))
+    /// How many frames wait in a queue, and how many it has room for.
+    pub fn level(&self, queue: QueueIndex) -> (usize, usize) {
+        self.ring(queue).map_or((0, 0), |ring| (ring.frames.len(), ring.capacity))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_filter_follows_the_modes() {
-        let side = SoftwareSide::new();
-        side.set_mac(Mac([2, 0, 0, 0, 0, 1]));
-        assert_eq!(side.mac(), Mac([2, 0, 0, 0, 0, 1]));
-        let own = [[2, 0, 0, 0, 0, 1], [0; 6]].concat();
-        let other = [[2, 0, 0, 0, 0, 2], [0; 6]].concat();
-        let group = [[1, 0, 0x5e, 0, 0, 2], [0; 6]].concat();
-        let wanted = |side: &SoftwareSide| [&own, &other, &group].map(|frame| side.wants(frame));
-        assert_eq!(wanted(&side), [true, false, false]);
-        assert!(side.wants(&[0xff; 12]) && !side.wants(&[0xff; 5]));
-        side.allmulticast.store(true, Ordering::Relaxed);
-        assert_eq!(wanted(&side), [true, false, true]);
-        side.promiscuous.store(true, Ordering::Relaxed);
-        assert_eq!(wanted(&side), [true, true, true]);
-        side.isolated.store(true, Ordering::Relaxed);
-        assert_eq!(wanted(&side), [false, false, false]);
-    }
 
     #[test]
     fn a_queue_keeps_as_many_as_it_has_room_for() {
@@ -167,6 +140,7 @@ mod tests {
         assert_eq!(side.put(queue, b"a", Metadata::default()), Ok(()));
         assert_eq!(side.put(queue, b"b", Metadata::default()), Ok(()));
         assert_eq!(side.put(queue, b"c", Metadata::default()), Err(Full));
+        assert_eq!(side.level(queue), (2, 2));
         assert_eq!(side.take(queue).map(|(frame, _)| frame), Some((*b"a").into()));
         assert_eq!(side.put(QueueIndex(MAX_QUEUES), b"a", Metadata::default()), Err(Full));
         side.clear();

@@ -1,10 +1,13 @@
 //! Frames between links and the application, in an unmodified `dpdk-testpmd`: no rules.
 
+#[path = "support/pcap.rs"]
+mod pcap;
 mod support;
 
 use std::fs;
 use std::time::Duration;
 
+use pcap::{capture, frames_of};
 use support::namespace::{Namespace, echo, transfer};
 use support::testpmd::{Testpmd, dpdk};
 use support::turn;
@@ -158,13 +161,13 @@ fn two_cards_back_to_back() {
     a.take(&card, "vf0", "10.0.0.1/24");
     // Another address each time: nobody remembers the one before.
     for address in ["10.0.0.2", "10.0.0.3"] {
-        testpmd.expect("show port summary 0", "down");
+        testpmd.until("show port summary 0", "down");
         let second = "net_eswitch1,vfs=1,representor=vf0,uplink=peer:cable,vf0=tap:vf1";
         testpmd.command(&format!("port attach {second}"));
         testpmd.command("port start all");
         b.take(&card, "vf1", &format!("{address}/24"));
-        testpmd.expect("show port summary 0", "up");
-        testpmd.expect("show port summary 2", "up");
+        testpmd.until("show port summary 0", "up");
+        testpmd.until("show port summary 2", "up");
         testpmd.command("start");
         assert_eq!(echo(&a, &b, address, 50, 1000), 50);
         testpmd.command("stop");
@@ -189,23 +192,23 @@ fn a_machine_attaches_to_a_vhost_socket() {
     let machine = format!("net_virtio_user0,path={},queues=1", socket.display());
     // A machine sends a burst; the card's application sends it back, the machine's again, and so on.
     let exchange = |testpmd: &mut Testpmd| {
-        testpmd.expect("show port summary 0", "down");
+        testpmd.until("show port summary 0", "down");
         let before = testpmd.statistic(0, "link_rx_packets");
         let mut machine = Testpmd::start(&vm, &machine, &["--txpkts=1000", "--no-flush-rx"]);
-        testpmd.expect("show port summary 0", "up");
+        testpmd.until("show port summary 0", "up");
         machine.command("start tx_first");
         let bounced = (0..50).any(|_| {
             std::thread::sleep(Duration::from_millis(100));
             testpmd.statistic(0, "link_rx_packets") > before + 1000
         });
         assert!(bounced, "{}", machine.command("show port stats 0"));
+        machine.quit();
+        testpmd.until("show port summary 0", "down");
         assert_eq!(testpmd.statistic(0, "link_rx_errors"), 0);
         assert_eq!(
             testpmd.statistic(0, "link_rx_bytes"),
             testpmd.statistic(0, "link_rx_packets") * 1000
         );
-        machine.quit();
-        testpmd.expect("show port summary 0", "down");
     };
     let mut testpmd = Testpmd::start(&card, &device, &[]);
     testpmd.command("start");
@@ -289,33 +292,4 @@ fn the_device_comes_and_goes() {
     testpmd.command("port start all");
     testpmd.expect("show port summary all", "Number of available ports: 2");
     testpmd.quit();
-}
-
-/// A pcap file of these frames.
-fn capture(frames: &[Vec<u8>]) -> Vec<u8> {
-    let mut file = Vec::new();
-    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
-        file.extend(word.to_le_bytes());
-    }
-    for frame in frames {
-        let length = u32::try_from(frame.len()).unwrap();
-        for word in [0, 0, length, length] {
-            file.extend(word.to_le_bytes());
-        }
-        file.extend(frame);
-    }
-    file
-}
-
-/// The frames of a pcap file.
-fn frames_of(mut file: &[u8]) -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    file = file.get(24..).unwrap_or_default();
-    while let Some((header, rest)) = file.split_first_chunk::<16>() {
-        let length = u32::from_le_bytes(*header[8..].first_chunk().unwrap()) as usize;
-        let (frame, rest) = rest.split_at(length);
-        frames.push(frame.to_vec());
-        file = rest;
-    }
-    frames
 }

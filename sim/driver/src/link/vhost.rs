@@ -263,7 +263,7 @@ impl Link for Vhost {
                 .iter()
                 // The port is for applications; this packet never reaches one.
                 .map_while(|frame| pool.packet(frame, 0, Metadata::default()).ok())
-                .map(NonNull::as_ptr)
+                .map(mbuf::Packet::into_raw)
                 .collect();
             // SAFETY: the machine stays while it is held for reading; the packets are valid, and copied.
             let taken = unsafe {

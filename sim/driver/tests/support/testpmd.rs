@@ -1,6 +1,7 @@
 //! A running `dpdk-testpmd` with the driver, told what to do line by line.
 
 use std::process::Command;
+use std::time::Duration;
 
 use testbed::testpmd;
 
@@ -44,6 +45,20 @@ impl Testpmd {
         let output = self.command(line);
         assert!(output.contains(words), "{line}: expected \"{words}\" in\n{output}");
         output
+    }
+
+    /// Runs a command until its output has these words, which may take a moment.
+    #[allow(dead_code, reason = "not every test has to wait")]
+    pub fn until(&mut self, line: &str, words: &str) -> String {
+        let mut output = String::new();
+        for _ in 0..50 {
+            output += &self.command(line);
+            if output.contains(words) {
+                return output;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("{line}: expected \"{words}\" in\n{output}");
     }
 
     /// The value that xstats show for a port.
