@@ -11,6 +11,7 @@ mod event;
 mod intent;
 mod scenario;
 mod traffic;
+mod windows;
 mod world;
 
 use std::cell::Cell;

@@ -63,6 +63,16 @@ impl Scenario {
         Some(scenario)
     }
 
+    /// The same packets with none of the changes, with the first one alone, ..., with all.
+    pub fn by_changes(&self) -> impl Iterator<Item = Self> {
+        (0..=self.later.len()).map(|number| Self {
+            first: self.first.clone(),
+            later: self.later[..number].to_vec(),
+            packets: self.packets.clone(),
+            settings: self.settings,
+        })
+    }
+
     /// The capture that is replayed.
     pub fn capture(&self) -> Vec<u8> {
         let mut ports: Vec<&str> = self.packets.iter().map(|(_, a)| a.port.as_str()).collect();

@@ -448,3 +448,58 @@ pub fn calm_steps() -> BoxedStrategy<Vec<Timed>> {
         })
         .boxed()
 }
+
+/// The same steps outside the windows in which NICs of other profiles differ (`docs/reference/offload-differences.md`): nothing
+/// comes while rules are on their way or a connection may linger in hardware, and nothing differs by what rules cannot match.
+pub fn patient(steps: Vec<Timed>) -> Vec<Timed> {
+    const MILLISECOND: u64 = 1_000_000;
+    const SECOND: u64 = 1000 * MILLISECOND;
+    steps
+        .into_iter()
+        .map(|Timed { gap, mut step }| {
+            let gap = match gap {
+                0..SECOND => MILLISECOND,
+                SECOND => SECOND,
+                // The sums of these are no timeout, nor a few seconds more than one.
+                gap if gap < 200 * SECOND => 200 * SECOND,
+                _ => 8000 * SECOND,
+            };
+            if let Step::Packet(packet) = &mut step {
+                if let Kind::Data { length, .. } = &mut packet.kind {
+                    *length %= 1000;
+                }
+                packet.twists.retain(|twist| match twist {
+                    Twist::VxlanFlags(flags) => flags & 8 != 0,
+                    Twist::Flip { bit, .. } => bit % 8 != 4,
+                    Twist::Pad(length) => *length < 1280,
+                    _ => true,
+                });
+            }
+            Timed { gap, step }
+        })
+        .collect()
+}
+
+/// Connections that are in hardware, then changes, and packets of them, all within moments.
+pub fn steps_amid_changes() -> BoxedStrategy<Vec<Timed>> {
+    let flows = prop::collection::vec((flow(), any::<bool>(), any::<bool>()), 1..12);
+    let changes = prop::collection::vec((change(), any::<prop::sample::Index>()), 1..4);
+    (flows, changes, 1..400u64)
+        .prop_map(|(flows, changes, gap)| {
+            let flows = flows.into_iter().zip(2000..);
+            let flows = flows.map(|((flow, reverse, stale), port)| (Flow { port, ..flow }, reverse, stale));
+            let flows: Vec<_> = flows.collect();
+            let open = flows.iter().map(|(flow, ..)| Timed { gap: 1_000_000, step: Step::Open(*flow) });
+            let packets = flows.iter().map(|(flow, reverse, stale)| {
+                let packet = Packet { stale: *stale, ..Packet::plain(*flow, *reverse, "A") };
+                Timed { gap, step: Step::Packet(packet) }
+            });
+            let mut amid: Vec<Timed> = packets.collect();
+            for (change, at) in changes {
+                amid.insert(at.index(amid.len()), Timed { gap, step: Step::Change(change) });
+            }
+            amid[0].gap = 1_000_000;
+            open.chain(amid).collect()
+        })
+        .boxed()
+}

@@ -1,0 +1,110 @@
+//! NICs of other profiles differ within the windows of `docs/reference/offload-differences.md` and nowhere else.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use cli::replay::{Card, Departure, EventKind, Input, Output};
+use dpu_app::datapath::settings::Settings;
+use dpu_app::datapath::{Port, Time};
+use model::decision::DropReason;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+use rte_flow::Profile;
+use sim::eswitch::Faults;
+
+use crate::scenario::{Scenario, carried, compare};
+use crate::notation;
+use crate::{CASES, report, runner, settings, traffic, world};
+
+/// The profiles that have limits.
+fn others() -> Vec<&'static str> {
+    Profile::names().filter(|name| *name != "unlimited").collect()
+}
+
+/// Outside the windows every packet is treated as without offload.
+#[test]
+fn nothing_differs_outside_the_windows() {
+    let hardware = Cell::new(0);
+    let steps = traffic::steps().prop_map(traffic::patient);
+    let strategy = (prop::sample::select(others()), world::world(), steps, settings());
+    let result = runner(CASES).run(&strategy, |(name, world, steps, settings)| {
+        let Some(scenario) = Scenario::new(&world, &steps, settings) else { return Ok(()) };
+        let file = scenario.capture();
+        let input = Input::read(&file, &Settings::default()).expect("the capture is good");
+        let off = scenario.play(&input, None);
+        let profile = Profile::named(name).expect("there is such a profile");
+        let on = scenario.play(&input, Some(profile.into()));
+        hardware.set(hardware.get() + carried(&on).0);
+        compare(&without_ends(off.clone()), &without_ends(on)).map_err(|error| {
+            TestCaseError::fail(format!("{name}: {error}\n\n{}", scenario.case(&off)))
+        })
+    });
+    report(result);
+    assert!(hardware.get() > 0);
+}
+
+/// Without the ends of connections, which are later where hardware carried them.
+fn without_ends(mut output: Output) -> Output {
+    output.events.retain(|event| !matches!(event.kind, EventKind::FlowRemoved { .. }));
+    output
+}
+
+/// While rules are on their way, each packet is treated as before the change or as after it.
+#[test]
+fn during_a_change_packets_are_treated_as_before_or_as_after() {
+    let (hardware, old) = (Cell::new(0), Cell::new(0));
+    let delays = prop::sample::select(vec![0u64, 300, 3_000_000]);
+    let strategy = (
+        prop::sample::select(others()),
+        delays,
+        world::world(),
+        traffic::steps_amid_changes(),
+    );
+    let result = runner(CASES).run(&strategy, |(name, delay, world, steps)| {
+        let Some(scenario) = Scenario::new(&world, &steps, Settings::default()) else { return Ok(()) };
+        let file = scenario.capture();
+        let input = Input::read(&file, &Settings::default()).expect("the capture is good");
+        let off: Vec<Output> = scenario.by_changes().map(|s| s.play(&input, None)).collect();
+        let profile = Profile::named(name).expect("there is such a profile");
+        let faults = Faults { completion_delay: Duration::from_nanos(delay), ..Faults::default() };
+        let on = scenario.play(&input, Some(Card { profile, faults }));
+        hardware.set(hardware.get() + carried(&on).0);
+        for number in 0..input.packets.len() {
+            let time = input.packets[number].time;
+            let seen = treatment(&on, number, time);
+            let known: Vec<_> = off.iter().map(|off| treatment(off, number, time)).collect();
+            old.set(old.get() + u32::from(known.last() != Some(&seen)));
+            if !known.contains(&seen) {
+                let known: Vec<String> = known.iter().map(show).collect();
+                return Err(TestCaseError::fail(format!(
+                    "{name}, completions {delay} ns late: packet {number}\n  with so many changes {known:#?}\n  seen {}\n\n{}",
+                    show(&seen),
+                    scenario.case(&on)
+                )));
+            }
+        }
+        scenario.check_isolation(&on).map_err(|error| {
+            TestCaseError::fail(format!("{name}: {error}\n\n{}", scenario.case(&on)))
+        })
+    });
+    report(result);
+    eprintln!("{} packets in hardware, {} as before", hardware.get(), old.get());
+    assert!(old.get() > 0, "no packet met a rule that was on its way");
+}
+
+/// What became of a packet: whether it was dropped, and what left because of it, questions to the underlay's neighbours aside.
+fn treatment(output: &Output, number: usize, time: Time) -> (Option<DropReason>, Vec<Departure>) {
+    let dropped = output.events.iter().find_map(|event| match event.kind {
+        EventKind::Drop { packet, reason, .. } if packet == number => Some(reason),
+        _ => None,
+    });
+    let is_tunnelled = |d: &&Departure| d.port != Port::Uplink || packet::parse_vxlan(&d.frame).is_ok();
+    let left = output.departures.iter().filter(|d| d.time == time).filter(is_tunnelled);
+    (dropped, left.cloned().collect())
+}
+
+fn show((dropped, left): &(Option<DropReason>, Vec<Departure>)) -> String {
+    let frames: Vec<String> =
+        left.iter().map(|d| format!("{}: {}", d.port, notation::show(&d.frame))).collect();
+    format!("{dropped:?} {frames:?}")
+}
