@@ -9,23 +9,40 @@ use libtest_mimic::{Arguments, Trial};
 
 use support::case::Case;
 
+/// The page of what differs with other profiles than `unlimited`.
+const DIFFERENCES: &str = "../docs/reference/offload-differences.md";
+
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let mut files = Vec::new();
     find(&root, &mut files);
     files.sort();
     assert!(!files.is_empty(), "no cases in {}", root.display());
-    let trials = files
+    let cases: Vec<(String, PathBuf)> = files
         .into_iter()
         .map(|file| {
             let name = file.strip_prefix(&root).unwrap_or(&file).with_extension("");
-            let root = root.clone();
-            Trial::test(name.display().to_string(), move || {
-                let case = Case::read(&file, &root)?;
-                support::run::run(&case).map_err(|e| format!("{}\n\n{e}", case.about.trim()).into())
-            })
+            (name.display().to_string(), file)
         })
         .collect();
+    let trial = |(name, file): &(String, PathBuf)| {
+        let (file, root) = (file.clone(), root.clone());
+        Trial::test(name, move || {
+            let case = Case::read(&file, &root)?;
+            support::run::run(&case).map_err(|e| format!("{}\n\n{e}", case.about.trim()).into())
+        })
+    };
+    let mut trials: Vec<Trial> = cases.iter().map(trial).collect();
+    trials.push(Trial::test("all differences are documented", move || {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(DIFFERENCES);
+        let page =
+            std::fs::read_to_string(&page).map_err(|e| format!("{}: {e}", page.display()))?;
+        let mut read = Vec::new();
+        for (name, file) in cases {
+            read.push((name, Case::read(&file, &root)?));
+        }
+        Ok(support::documented::check(&page, &read)?)
+    }));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 

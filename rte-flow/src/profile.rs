@@ -289,9 +289,9 @@ const BUILT_IN: &[(&str, &str)] = &[
 const ALIASES: &[(&str, &str)] = &[("bluefield3-sws", "bluefield3-sws-22.11")];
 
 impl Profile {
-    /// The names of the built-in profiles, aliases included.
+    /// The names of the built-in profiles, without their aliases.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        BUILT_IN.iter().chain(ALIASES).map(|(name, _)| *name)
+        BUILT_IN.iter().map(|(name, _)| *name)
     }
 
     /// The built-in profile of this name.
@@ -302,7 +302,8 @@ impl Profile {
         let full = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, full)| full);
         let (full, text) =
             BUILT_IN.iter().find(|(built_in, _)| *built_in == full).ok_or_else(|| {
-                let known = Self::names().collect::<Vec<_>>().join(", ");
+                let known = BUILT_IN.iter().chain(ALIASES).map(|(name, _)| *name);
+                let known = known.collect::<Vec<_>>().join(", ");
                 ProfileError::Unknown { name: name.to_owned(), known }
             })?;
         Self::from_toml(full, text)
@@ -576,7 +577,13 @@ mod tests {
     fn every_built_in_profile_loads_under_its_own_name() {
         for name in Profile::names() {
             let profile = Profile::named(name).unwrap_or_else(|error| panic!("{error}"));
-            assert!(profile.name.starts_with(name), "{name} is {}", profile.name);
+            assert_eq!(profile.name, name);
+        }
+        for (alias, name) in ALIASES {
+            assert_eq!(
+                Profile::named(alias).map(|profile| profile.name).ok().as_deref(),
+                Some(*name)
+            );
         }
         let error = Profile::named("connectx-9000").expect_err("no such card");
         assert!(error.to_string().contains("bluefield3-sws-22.11"), "{error}");

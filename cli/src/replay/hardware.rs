@@ -52,6 +52,8 @@ pub enum Carried {
     Missed(Port),
     /// It was longer than the port it was to leave by takes.
     Oversize,
+    /// The NIC lost it. No rule of ours does that.
+    Lost,
 }
 
 /// See the module.
@@ -61,8 +63,10 @@ pub struct Hardware {
     snapshot: Arc<Snapshot>,
     /// The version of the learned neighbours that the tunnels' rules were made with.
     neighbors: u64,
-    /// Counters show every packet at once: they are read whenever one moved, and never else.
-    exact: bool,
+    /// How late counters tell of a packet. Zero: they show it at once, and are read whenever one moved.
+    counter_delay: Duration,
+    /// Until when a counter may tell something new.
+    news_until: Time,
     notices: Vec<Notice>,
 }
 
@@ -74,14 +78,6 @@ fn vf_port(vf: VfIndex) -> EthdevPort {
 
 fn port_of(ethdev: u16) -> Port {
     ethdev.checked_sub(1).map_or(Port::Uplink, |vf| Port::Vf(VfIndex(vf)))
-}
-
-/// How far a profile's counters lag behind; what `Settings` need to know of it.
-pub fn counter_delay(profile: &Profile, settings: OffloadSettings) -> Duration {
-    match profile.timing.counter_refresh_ms {
-        0 => Duration::ZERO,
-        refresh => Duration::from_millis(settings.poll_interval_ms.saturating_add(refresh)),
-    }
 }
 
 impl Hardware {
@@ -100,7 +96,8 @@ impl Hardware {
             return Err(HardwareError::TooManyVfs(vf.0));
         }
         let Card { profile, faults } = card;
-        let exact = profile.timing.counter_refresh_ms == 0;
+        let settings = OffloadSettings::default();
+        let counter_delay = settings.counter_delay(&profile);
         // Where rules look at lengths, no port needs to.
         let uplink_mtu =
             if profile.can_match_length() { u16::MAX } else { first.node.underlay_mtu };
@@ -113,11 +110,12 @@ impl Hardware {
         let nic = Nic::new(Arc::new(profile), Ports { uplink: UPLINK, vfs });
         let simulated = SimulatedNic::new(switch, &nic)?;
         let mut hardware = Self {
-            manager: Manager::new(nic, OffloadSettings::default(), Arc::clone(&first)),
+            manager: Manager::new(nic, settings, Arc::clone(&first)),
             nic: simulated,
             snapshot: first,
             neighbors: 0,
-            exact,
+            counter_delay,
+            news_until: Time::ZERO,
             notices: Vec::new(),
         };
         hardware.program(&HashMap::new());
@@ -149,7 +147,7 @@ impl Hardware {
             self.neighbors = neighbors;
             self.program(&shard.underlay().known().collect());
         }
-        if !self.exact {
+        if !self.counter_delay.is_zero() {
             self.manager.advance(now);
         }
         loop {
@@ -175,11 +173,11 @@ impl Hardware {
         std::mem::take(&mut self.notices)
     }
 
-    /// When something is due next.
+    /// When something is due next. Counters are not read while no packet moves them: a capture may be silent for years.
     pub fn next_time(&self) -> Option<Time> {
-        let manager =
-            if self.exact { self.manager.next_retry() } else { Some(self.manager.next_time()) };
-        manager.into_iter().chain(self.nic.next_time()).min()
+        let poll = Some(self.manager.next_time()).filter(|time| *time < self.news_until);
+        let manager = self.manager.next_retry();
+        [poll, manager, self.nic.next_time()].into_iter().flatten().min()
     }
 
     /// A frame arrives at a port.
@@ -194,16 +192,18 @@ impl Hardware {
             Port::Kernel => return Carried::Missed(port),
         };
         let verdict = self.nic.process(now, ethdev.0, frame);
-        if self.exact {
+        if self.counter_delay.is_zero() {
             for ticket in self.nic.hits().collect::<Vec<_>>() {
                 self.manager.count(ticket);
             }
+        } else if self.nic.hits().next().is_some() {
+            self.news_until = now + self.counter_delay;
         }
         match verdict {
             Verdict::Represented(port) => Carried::Forwarded(port_of(port)),
             Verdict::Dropped(DropCause::Oversize(_)) => Carried::Oversize,
             Verdict::Representor { port, .. } => Carried::Missed(port_of(port)),
-            Verdict::Dropped(_) => Carried::Missed(port),
+            Verdict::Dropped(_) => Carried::Lost,
         }
     }
 }

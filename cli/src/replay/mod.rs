@@ -22,7 +22,7 @@ use dpu_app::offload::OffloadSettings;
 
 pub use hardware::{Card, HardwareError};
 
-use hardware::{Hardware, counter_delay};
+use hardware::Hardware;
 use node::Node;
 
 /// Replays a capture, with connections moving into a NIC if there is one.
@@ -38,7 +38,7 @@ pub fn replay(
     card: Option<Card>,
 ) -> Result<Output, HardwareError> {
     if let Some(card) = &card {
-        settings.timeouts.counter_delay = counter_delay(&card.profile, OffloadSettings::default());
+        settings.timeouts.counter_delay = OffloadSettings::default().counter_delay(&card.profile);
     }
     let all = || timeline.later.iter().map(|(_, snapshot)| snapshot).chain([&timeline.first]);
     let hardware = card

@@ -84,9 +84,9 @@ impl SimulatedNic {
         })
     }
 
-    /// Whether the NIC has time for a request.
+    /// Whether the NIC has time for a request, and room in its queue.
     pub fn is_free(&self, now: Time) -> bool {
-        self.free <= now
+        self.free <= now && self.in_flight.len() < QUEUE_SIZE as usize
     }
 
     /// Carries out a request; its answer comes at its time.

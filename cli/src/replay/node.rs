@@ -90,6 +90,7 @@ impl Node {
                 return;
             }
             Some(Carried::Oversize) => Outcome::Drop(DropReason::TooBig),
+            Some(Carried::Lost) => Outcome::Consumed,
             Some(Carried::Missed(port)) => {
                 self.shard.process(time, &self.snapshot, port, &mut frame, &mut self.effects)
             }
@@ -126,12 +127,18 @@ impl Node {
 
     /// Lets time pass: what expires until then, expires, and the NIC does what it is asked.
     fn advance(&mut self, now: Time) {
-        while let Some(time) = self.hardware.as_ref().and_then(Hardware::next_time)
+        while let Some(time) = self.next_time()
             && time < now
         {
             self.pass(time.max(self.time));
         }
         self.pass(now);
+    }
+
+    /// When something happens next without a packet. Without a NIC nobody sees when the end of a connection is noticed.
+    fn next_time(&self) -> Option<Time> {
+        let hardware = self.hardware.as_ref()?;
+        hardware.next_time().into_iter().chain(self.shard.next_time()).min()
     }
 
     fn pass(&mut self, now: Time) {
@@ -184,7 +191,7 @@ impl Node {
         for effect in effects {
             if let Some(hardware) = &mut self.hardware {
                 for wish in Wish::of(&effect, &self.shard).collect::<Vec<_>>() {
-                    wish.note(&mut self.shard);
+                    wish.note(now, &mut self.shard);
                     hardware.wish(&wish);
                 }
             }

@@ -5,6 +5,7 @@
 //!
 //! A failure is shrunk and printed as a conformance case (`tests/cases/README.md`).
 
+mod bits;
 #[path = "../support/event.rs"]
 mod event;
 #[path = "../support/intent.rs"]
@@ -26,7 +27,6 @@ use rte_flow::{EAGAIN, EEXIST, EINVAL, ENOSPC, Profile};
 use sim::eswitch::{Faults, RefusedInsertion};
 
 use scenario::{Scenario, carried, compare};
-use traffic::{Flow, Packet, Step, Timed, Twist};
 
 /// Enough for a minute without optimisation; nightly runs ask for more.
 const CASES: u32 = 400;
@@ -170,50 +170,4 @@ fn no_packet_is_lost_with_other_profiles() {
     });
     report(result);
     assert!(hardware.iter().all(|packets| packets.get() > 0), "by profile: {hardware:?}");
-}
-
-/// Each bit of an offloaded connection's packet flipped, one at a time, each on a connection of its own; with the checksums of
-/// its IPv4 headers made right again, and as it is.
-#[test]
-fn a_packet_with_one_wrong_bit_is_treated_as_software_treats_it() {
-    let mut hardware = 0;
-    for (underlay_v6, v6, tcp, local, mend) in all() {
-        let world = world::plain_world(underlay_v6);
-        // From the wire, or from one VM of the node to another.
-        let (from, to) = if local { (0, 1) } else { (2, 0) };
-        let mut flow = Flow { vpc: 0, from, to: Some(to), v6, tcp, port: 1000 };
-        let length = Packet::plain(flow, false, "A").build(&world, &world).frame.len();
-        let mut steps = Vec::new();
-        for bit in 0..length as u16 * 8 {
-            flow.port += 8;
-            let mut packet = Packet::plain(flow, false, "A");
-            let plain = Step::Packet(packet.clone());
-            packet.twists = vec![Twist::Flip { bit, mend }];
-            let now = |step| Timed { gap: 0, step };
-            steps.extend([now(Step::Open(flow)), now(Step::Packet(packet)), now(plain)]);
-        }
-        let settings = toml::from_str("connections.tableSize = 8192").expect("good settings");
-        let scenario = Scenario::new(&world, &steps, settings).expect("the world is good");
-        let file = scenario.capture();
-        let input = Input::read(&file, &Settings::default()).expect("the capture is good");
-        let (off, on) = (scenario.play(&input, None), scenario.play(&input, Some(unlimited())));
-        let what =
-            format!("underlay v6 {underlay_v6}, v6 {v6}, tcp {tcp}, local {local}, mend {mend}");
-        compare(&off, &on).unwrap_or_else(|error| panic!("{what}: {error}"));
-        scenario.check_isolation(&on).unwrap_or_else(|error| panic!("{what}: {error}"));
-        let (by_hardware, _) = carried(&on);
-        assert!(by_hardware as usize >= length * 6, "{what}: {by_hardware} in hardware");
-        hardware += by_hardware;
-    }
-    eprintln!("{hardware} packets carried by hardware");
-}
-
-/// All combinations of five switches but those in which one does not matter.
-fn all() -> impl Iterator<Item = (bool, bool, bool, bool, bool)> {
-    (0..32_u8)
-        .map(|bits| {
-            let switch = |bit: u8| bits >> bit & 1 == 1;
-            (switch(0), switch(1), switch(2), switch(3), switch(4))
-        })
-        .filter(|(underlay_v6, _, _, local, _)| !(*underlay_v6 && *local))
 }

@@ -487,9 +487,11 @@ pub fn steps_amid_changes() -> BoxedStrategy<Vec<Timed>> {
     (flows, changes, 1..400u64)
         .prop_map(|(flows, changes, gap)| {
             let flows = flows.into_iter().zip(2000..);
-            let flows = flows.map(|((flow, reverse, stale), port)| (Flow { port, ..flow }, reverse, stale));
+            let flows =
+                flows.map(|((flow, reverse, stale), port)| (Flow { port, ..flow }, reverse, stale));
             let flows: Vec<_> = flows.collect();
-            let open = flows.iter().map(|(flow, ..)| Timed { gap: 1_000_000, step: Step::Open(*flow) });
+            let open =
+                flows.iter().map(|(flow, ..)| Timed { gap: 1_000_000, step: Step::Open(*flow) });
             let packets = flows.iter().map(|(flow, reverse, stale)| {
                 let packet = Packet { stale: *stale, ..Packet::plain(*flow, *reverse, "A") };
                 Timed { gap, step: Step::Packet(packet) }
@@ -500,6 +502,52 @@ pub fn steps_amid_changes() -> BoxedStrategy<Vec<Timed>> {
             }
             amid[0].gap = 1_000_000;
             open.chain(amid).collect()
+        })
+        .boxed()
+}
+
+/// Connections each of which has a packet in every round, and changes between the rounds that forbid none of them. No
+/// silence is as long as a timeout.
+pub fn rounds() -> BoxedStrategy<Vec<Timed>> {
+    const MILLISECOND: u64 = 1_000_000;
+    let flow = (any::<bool>(), any::<bool>(), 0..2usize, 1..INTERFACES);
+    let flow = flow.prop_map(|(v6, tcp, from, distance)| Flow {
+        vpc: 0,
+        from,
+        to: Some((from + distance) % INTERFACES),
+        v6,
+        tcp,
+        port: 0,
+    });
+    let change = prop_oneof![
+        (0..3u8).prop_map(|dscp| Change::Dscp(0, dscp)),
+        (0..INTERFACES).prop_map(|i| Change::Mac(0, i)),
+        (2..INTERFACES, 1..3usize).prop_map(|(i, node)| Change::Move(0, i, node)),
+        (0..2usize, 4..6u8).prop_map(|(n, last)| Change::Vtep(n, last)),
+        (0..2usize, 1..3u8).prop_map(|(n, mac)| Change::Neighbor(n, Some(mac))),
+        Just(Change::SwapVteps),
+    ];
+    let gap = || prop::sample::select(vec![1, 50, 900, 1_050, 2_100, 89_900]);
+    let round = (gap(), gap(), prop::option::of(change), any::<u8>());
+    (prop::collection::vec(flow, 1..4), prop::collection::vec(round, 1..8))
+        .prop_map(|(mut flows, rounds)| {
+            for (flow, port) in flows.iter_mut().zip(1000..) {
+                flow.port = port;
+            }
+            let now = |step| Timed { gap: MILLISECOND, step };
+            let mut steps: Vec<Timed> = flows.iter().map(|flow| now(Step::Open(*flow))).collect();
+            for (before, after, change, reverse) in rounds {
+                if let Some(change) = change {
+                    steps.push(Timed { gap: before * MILLISECOND, step: Step::Change(change) });
+                }
+                let packets = flows.iter().enumerate().map(|(number, flow)| {
+                    now(Step::Packet(Packet::plain(*flow, reverse >> number & 1 == 1, "A")))
+                });
+                let first = steps.len();
+                steps.extend(packets);
+                steps[first].gap = after * MILLISECOND;
+            }
+            steps
         })
         .boxed()
 }

@@ -13,8 +13,8 @@ use rte_flow::Profile;
 use sim::eswitch::Faults;
 
 use crate::scenario::{Scenario, carried, compare};
-use crate::notation;
 use crate::{CASES, report, runner, settings, traffic, world};
+use testbed::notation;
 
 /// The profiles that have limits.
 fn others() -> Vec<&'static str> {
@@ -49,17 +49,36 @@ fn without_ends(mut output: Output) -> Output {
     output
 }
 
+/// What hardware carries keeps connections alive, also when its counters are late or rules leave with what they counted.
+#[test]
+fn no_connection_in_hardware_ends_early() {
+    let hardware = Cell::new(0);
+    let strategy = (prop::sample::select(others()), any::<bool>(), traffic::rounds());
+    let result = runner(CASES).run(&strategy, |(name, underlay_v6, steps)| {
+        let world = world::plain_world(underlay_v6);
+        let scenario =
+            Scenario::new(&world, &steps, Settings::default()).expect("the world is good");
+        let file = scenario.capture();
+        let input = Input::read(&file, &Settings::default()).expect("the capture is good");
+        let off = scenario.play(&input, None);
+        let profile = Profile::named(name).expect("there is such a profile");
+        let on = scenario.play(&input, Some(profile.into()));
+        hardware.set(hardware.get() + carried(&on).0);
+        compare(&off, &on).map_err(|error| {
+            TestCaseError::fail(format!("{name}: {error}\n\n{}", scenario.case(&off)))
+        })
+    });
+    report(result);
+    assert!(hardware.get() > 0);
+}
+
 /// While rules are on their way, each packet is treated as before the change or as after it.
 #[test]
 fn during_a_change_packets_are_treated_as_before_or_as_after() {
     let (hardware, old) = (Cell::new(0), Cell::new(0));
     let delays = prop::sample::select(vec![0u64, 300, 3_000_000]);
-    let strategy = (
-        prop::sample::select(others()),
-        delays,
-        world::world(),
-        traffic::steps_amid_changes(),
-    );
+    let strategy =
+        (prop::sample::select(others()), delays, world::world(), traffic::steps_amid_changes());
     let result = runner(CASES).run(&strategy, |(name, delay, world, steps)| {
         let Some(scenario) = Scenario::new(&world, &steps, Settings::default()) else { return Ok(()) };
         let file = scenario.capture();
@@ -98,7 +117,8 @@ fn treatment(output: &Output, number: usize, time: Time) -> (Option<DropReason>,
         EventKind::Drop { packet, reason, .. } if packet == number => Some(reason),
         _ => None,
     });
-    let is_tunnelled = |d: &&Departure| d.port != Port::Uplink || packet::parse_vxlan(&d.frame).is_ok();
+    let is_tunnelled =
+        |d: &&Departure| d.port != Port::Uplink || packet::parse_vxlan(&d.frame).is_ok();
     let left = output.departures.iter().filter(|d| d.time == time).filter(is_tunnelled);
     (dropped, left.cloned().collect())
 }

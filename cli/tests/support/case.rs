@@ -22,8 +22,11 @@ pub struct Case {
     pub intent: Value,
     /// Pieces of packets.
     pub names: BTreeMap<String, String>,
-    /// The NIC for which alone it holds; with it, `forward` events say `by hardware` where that carried the packet.
-    pub profile: Option<String>,
+    /// NICs for which `forward` events say `by hardware` where that carried the packet.
+    pub profiles: Vec<String>,
+    /// The difference of `docs/reference/offload-differences.md` that it shows, of `profiles`; or that keeps it from holding
+    /// with any NIC, where it names no profiles.
+    pub window: Option<String>,
     /// The datapath's settings.
     pub settings: Settings,
     /// What happens.

@@ -1,10 +1,10 @@
 //! Running a case: capture in, replay, capture and events out, compared with what the case says.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use cli::pcapng::{Reader, Writer};
-use cli::replay::{Carrier, Event, EventKind, Input, Output, Timeline, replay};
+use cli::replay::{Card, Carrier, Event, EventKind, Input, Output, Timeline, replay};
 use dpu_app::datapath::{Port, Time};
 use model::intent::{Intent, Source};
 use rte_flow::Profile;
@@ -18,6 +18,9 @@ use testbed::notation::{packet, show};
 
 /// Virtual time 0 in the capture, nanoseconds since 1970.
 const START: u64 = 1_700_000_000_000_000_000;
+
+/// What a case adds to a `forward` event.
+const BY_HARDWARE: &str = " by hardware";
 
 /// Runs a case; the error shows all that differs.
 pub fn run(case: &Case) -> Result<(), String> {
@@ -36,27 +39,85 @@ pub fn run(case: &Case) -> Result<(), String> {
         return Err("time 0 is the first packet's: let it arrive at 0".to_owned());
     }
 
-    let mut differences = String::new();
-    let ways: &[&str] = match &case.profile {
-        Some(profile) => &[profile],
-        None => &["off", "unlimited"],
-    };
-    for way in ways {
-        let profile = (*way != "off").then(|| Profile::named(way)).transpose();
-        let card = profile.map_err(|e| e.to_string())?.map(Into::into);
+    let play = |way, paths| {
+        let card = Way::card(way)?;
         let output =
             replay(&input, timeline(case)?, case.settings, card).map_err(|e| e.to_string())?;
-        let found = compare(&steps, &input, &output, case.profile.is_some())?;
+        compare(&steps, &input, &output, paths)
+    };
+    let mut differences = String::new();
+    for (way, paths) in holds_with(case) {
+        let found = play(way, paths)?;
         if !found.is_empty() {
-            let _ = writeln!(differences, "with --profile {way}:\n{found}");
+            let _ = writeln!(differences, "with {way}:\n{found}");
         }
     }
-    if differences.is_empty() { Ok(()) } else { Err(differences) }
+    if !differences.is_empty() {
+        return Err(differences);
+    }
+    let Some(window) = &case.window else { return Ok(()) };
+    let mut differs = false;
+    for way in differs_with(case) {
+        differs |= !play(way, false)?.is_empty();
+    }
+    if differs { Ok(()) } else { Err(format!("holds with any NIC: there is no window {window}")) }
+}
+
+/// Who carries packets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way<'a> {
+    Software,
+    Nic(&'a str),
+}
+
+impl fmt::Display for Way<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Software => f.write_str("--offload off"),
+            Self::Nic(profile) => write!(f, "--profile {profile}"),
+        }
+    }
+}
+
+impl Way<'_> {
+    fn card(self) -> Result<Option<Card>, String> {
+        match self {
+            Self::Software => Ok(None),
+            Self::Nic(name) => match Profile::named(name) {
+                Ok(profile) => Ok(Some(profile.into())),
+                Err(error) => Err(error.to_string()),
+            },
+        }
+    }
+}
+
+/// The ways in which a case must hold, each with whether it says who carries a packet.
+fn holds_with(case: &Case) -> Vec<(Way<'_>, bool)> {
+    let with_paths = case.profiles.iter().map(|name| (Way::Nic(name), true));
+    let exact = [(Way::Software, false), (Way::Nic("unlimited"), false)];
+    match (case.profiles.is_empty(), case.window.is_some()) {
+        (false, true) => with_paths.collect(),
+        (true, true) => exact.into(),
+        (_, false) => {
+            let others = Profile::names().filter(|name| !case.profiles.iter().any(|n| n == name));
+            let all = others.map(|name| (Way::Nic(name), false));
+            [(Way::Software, false)].into_iter().chain(with_paths).chain(all).collect()
+        }
+    }
+}
+
+/// The ways in one of which a case with a window must not hold.
+fn differs_with(case: &Case) -> Vec<Way<'static>> {
+    if case.profiles.is_empty() {
+        Profile::names().map(Way::Nic).collect()
+    } else {
+        vec![Way::Software]
+    }
 }
 
 /// What differs between the steps' expectations and a replay.
 ///
-/// `paths`: the case says who carries a packet.
+/// `paths`: who carries a packet counts too.
 fn compare(
     steps: &[Prepared],
     input: &Input<'_>,
@@ -73,7 +134,8 @@ fn compare(
             let arrival = arrival.filter(|_| !event.starts_with("flow_"));
             let by =
                 arrival.map_or_else(String::new, |(port, number)| format!("#{number} {port}: "));
-            events.expected.push((step.time, format!("{by}{event}")));
+            let visible = event.strip_suffix(BY_HARDWARE).filter(|_| !paths).unwrap_or(event);
+            events.expected.push((step.time, format!("{by}{visible}")));
         }
         for (port, bytes) in &step.out {
             frames.expected.push((step.time, format!("{port}: {}", show(bytes))));
@@ -158,7 +220,7 @@ fn timeline(case: &Case) -> Result<Timeline, String> {
 /// [`line`], which also tells when hardware carried the packet.
 fn line_with_path(event: &Event) -> Option<String> {
     let by_hardware = matches!(event.kind, EventKind::Forward { path: Carrier::Hardware, .. });
-    Some(line(event)? + if by_hardware { " by hardware" } else { "" })
+    Some(line(event)? + if by_hardware { BY_HARDWARE } else { "" })
 }
 
 /// The frames of an OUT file.

@@ -124,6 +124,13 @@ impl Shard {
         Progress::More
     }
 
+    /// When [`Self::advance`] may have something to do next, for whoever lets time pass in steps: later than the time it was last
+    /// called with.
+    #[must_use]
+    pub fn next_time(&self) -> Option<Time> {
+        self.table.next_time()
+    }
+
     /// Checks connections against a snapshot that is new to them, visiting at most `budget` places of the table; starts
     /// over when the snapshot is another than at the last call. Packets need not wait for it: a connection is checked
     /// at its next packet in any case.
@@ -216,14 +223,15 @@ impl Shard {
         &self.underlay
     }
 
-    /// Notes where a direction of a connection is carried; `false` when the connection is gone.
+    /// Notes where a direction of a connection is carried from `now` on; `false` when the connection is gone.
     pub fn set_offload(
         &mut self,
         id: ConnectionHandle,
         direction: FlowDirection,
         offload: Offload,
+        now: Time,
     ) -> bool {
-        self.table.set_offload(id, direction, offload)
+        self.table.set_offload(id, direction, offload, now)
     }
 
     /// Takes notice of packets of a connection that hardware carried, the last of them at `at`: they count, and keep it

@@ -147,9 +147,11 @@ impl Shard {
         if let Some(scope) = Scope::of(snapshot, &key, &decision) {
             connection.set_checked(Checked { epoch: snapshot.epoch, scope });
         }
-        let stranger = !may_come_from(snapshot, connection);
-        if stranger && connection.forget_vtep() {
-            effects.push(Effect::Withdraw { connection: id });
+        if !may_come_from(snapshot, connection) {
+            self.table.presume_alive(id, now);
+            if self.table.get_mut(id).is_some_and(Connection::forget_vtep) {
+                effects.push(Effect::Withdraw { connection: id });
+            }
         }
         if changed {
             self.table.set_decision(id, decision);

@@ -1,8 +1,10 @@
 //! What the manager is told and what it says.
 
+use std::time::Duration;
+
 use model::decision::{Key, Path};
 use packet::VtepAddr;
-use rte_flow::{FlowError, Rule};
+use rte_flow::{FlowError, Profile, Rule};
 use rte_flow_compiler::NotOffloaded;
 
 use crate::datapath::{ConnectionHandle, FlowDirection};
@@ -29,6 +31,20 @@ impl Default for OffloadSettings {
             retry_after_ms: 100,
             retry_at_most_ms: 30_000,
             answer_within_ms: 10_000,
+        }
+    }
+}
+
+impl OffloadSettings {
+    /// How long after a packet its rule's counter is read at the latest, and shows it; zero where counters show every
+    /// packet at once. [`Timeouts::counter_delay`] needs to know.
+    ///
+    /// [`Timeouts::counter_delay`]: crate::datapath::settings::Timeouts::counter_delay
+    #[must_use]
+    pub fn counter_delay(&self, profile: &Profile) -> Duration {
+        match profile.timing.counter_refresh_ms {
+            0 => Duration::ZERO,
+            refresh => Duration::from_millis(self.poll_interval_ms.saturating_add(refresh)),
         }
     }
 }

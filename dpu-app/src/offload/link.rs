@@ -43,14 +43,14 @@ impl Wish {
     }
 
     /// Notes in the shard that the direction is on its way into the NIC, or out of it.
-    pub fn note(&self, shard: &mut Shard) {
+    pub fn note(&self, now: Time, shard: &mut Shard) {
         let (connection, direction, offload) = match self {
             Self::Offer(offer) => (offer.connection, offer.direction, Offload::Pending),
             Self::Withdraw(connection, direction) => {
                 (*connection, *direction, Offload::Software(WhySoftware::Dropped))
             }
         };
-        shard.set_offload(connection, direction, offload);
+        shard.set_offload(connection, direction, offload, now);
     }
 
     /// Tells the manager.
@@ -92,7 +92,7 @@ impl Notice {
                 return;
             }
         };
-        shard.set_offload(connection, direction, place);
+        shard.set_offload(connection, direction, place, now);
     }
 }
 

@@ -26,7 +26,7 @@ fn only(world: &mut World) -> ConnectionHandle {
 fn into_hardware(world: &mut World) -> ConnectionHandle {
     let handle = only(world);
     for direction in FlowDirection::ALL {
-        assert!(world.shard(1).set_offload(handle, direction, Offload::Hardware));
+        assert!(world.shard(1).set_offload(handle, direction, Offload::Hardware, Time::ZERO));
     }
     handle
 }

@@ -88,9 +88,11 @@ pub fn run(
         wishes: far_end.wishes,
         notices: far_end.notices,
     });
+    let mut settings = config.datapath;
     let link = match &offload {
-        Ok(offload) => {
-            info!(profile = offload.nic.profile().name, "offload is on");
+        Ok(Offload { nic, settings: timing, .. }) => {
+            info!(profile = nic.profile().name, "offload is on");
+            settings.timeouts.counter_delay = timing.counter_delay(nic.profile());
             Some(link)
         }
         Err(reason) => {
@@ -100,7 +102,7 @@ pub fn run(
     };
     let queues =
         by_name.iter().filter_map(|(name, port)| Some((*name, (port.device().id, port.queues()?))));
-    let worker = Worker::new(shared, &pool, queues.collect(), config.datapath, link, questions);
+    let worker = Worker::new(shared, &pool, queues.collect(), settings, link, questions);
     std::thread::scope(|scope| {
         std::thread::Builder::new()
             .name("nic".into())

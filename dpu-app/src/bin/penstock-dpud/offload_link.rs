@@ -43,9 +43,9 @@ impl OffloadLink {
     }
 
     /// Passes on what an effect means for the NIC.
-    pub fn wish(&mut self, effect: &Effect, shard: &mut Shard) {
+    pub fn wish(&mut self, now: Time, effect: &Effect, shard: &mut Shard) {
         for wish in Wish::of(effect, shard).collect::<arrayvec::ArrayVec<_, 2>>() {
-            wish.note(shard);
+            wish.note(now, shard);
             self.tell(ToNic::Wish(wish));
         }
     }

@@ -133,7 +133,7 @@ impl<'p> Worker<'p> {
         for place in 0..self.ports.len() {
             worked |= self.receive(now, snapshot.as_deref(), place);
         }
-        self.see_to_effects();
+        self.see_to_effects(now);
         self.send();
         worked | self.answer(snapshot.as_deref())
     }
@@ -234,7 +234,7 @@ impl<'p> Worker<'p> {
         }
     }
 
-    fn see_to_effects(&mut self) {
+    fn see_to_effects(&mut self, now: Time) {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain() {
             match effect {
@@ -245,11 +245,11 @@ impl<'p> Worker<'p> {
                 _ => {}
             }
             match &mut self.offload {
-                Some(link) => link.wish(&effect, &mut self.shard),
+                Some(link) => link.wish(now, &effect, &mut self.shard),
                 None => {
                     if let Effect::EligibleForOffload { connection, direction } = effect {
                         let disabled = Offload::Software(WhySoftware::Disabled);
-                        self.shard.set_offload(connection, direction, disabled);
+                        self.shard.set_offload(connection, direction, disabled, now);
                     }
                 }
             }

@@ -353,12 +353,15 @@ impl Connection {
         }
     }
 
+    /// Whether a rule carries the direction, or may do so before that is known here.
+    pub(crate) const fn may_be_in_hardware(&self, direction: FlowDirection) -> bool {
+        matches!(self.offload.get(direction), Offload::Pending | Offload::Hardware)
+    }
+
     /// When its time is over: at its deadline, or later where the NIC may still report traffic from before it. A rule may
     /// be in the NIC before that is known here.
     pub(crate) fn ends_at(&self, timeouts: &Timeouts) -> Time {
-        let in_hardware = FlowDirection::ALL.iter().any(|direction| {
-            matches!(self.offload.get(*direction), Offload::Pending | Offload::Hardware)
-        });
+        let in_hardware = FlowDirection::ALL.iter().any(|d| self.may_be_in_hardware(*d));
         self.deadline + if in_hardware { timeouts.counter_delay } else { Duration::ZERO }
     }
 

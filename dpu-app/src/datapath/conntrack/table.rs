@@ -6,11 +6,11 @@ use model::decision::{Decision, Key};
 use model::snapshot::InterfaceId;
 use zerocopy::IntoBytes;
 
-use super::FlowDirection;
 use super::chain::{Chain, Links};
 use super::connection::{Connection, Event};
 use super::index::Index;
 use super::timer_wheel::TimerWheel;
+use super::{FlowDirection, Offload};
 use crate::datapath::Time;
 use crate::datapath::by_interface::ByInterface;
 use crate::datapath::settings::{ConnectionLimits, Timeouts};
@@ -280,14 +280,35 @@ impl ConnectionTable {
         connection.ends_at(&self.timeouts)
     }
 
-    /// Notes where a direction of a connection is carried; `false` when the connection is gone.
+    /// Takes a connection of which rules are about to leave hardware for alive, if counters tell of traffic late: what the
+    /// rules carried last is lost with them.
+    pub(crate) fn presume_alive(&mut self, id: ConnectionHandle, now: Time) {
+        if self.timeouts.counter_delay.is_zero() {
+            return;
+        }
+        for direction in FlowDirection::ALL {
+            let is_alive = |connection: &Connection| now < connection.ends_at(&self.timeouts);
+            if self.get(id).is_some_and(|c| c.may_be_in_hardware(direction) && is_alive(c)) {
+                self.observe(id, direction, Event::Packet, now);
+            }
+        }
+    }
+
+    /// Notes where a direction of a connection is carried from `now` on; `false` when the connection is gone.
     pub(crate) fn set_offload(
         &mut self,
         id: ConnectionHandle,
         direction: FlowDirection,
-        offload: super::Offload,
+        offload: Offload,
+        now: Time,
     ) -> bool {
         let timeouts = self.timeouts;
+        let Some(connection) = self.get(id) else {
+            return false;
+        };
+        if connection.may_be_in_hardware(direction) && offload != Offload::Hardware {
+            self.presume_alive(id, now);
+        }
         let Some(connection) = self.get_mut(id) else {
             return false;
         };
@@ -311,6 +332,11 @@ impl ConnectionTable {
             self.index.remove(self.hasher.hash(&before), entry(id.index, FlowDirection::Reverse));
             self.add_key(id.index, FlowDirection::Reverse, &after);
         }
+    }
+
+    /// A time not later than the one at which the time of a connection is over next.
+    pub(crate) fn next_time(&self) -> Option<Time> {
+        self.wheel.next_time()
     }
 
     /// The next connection whose time is over by `now`; it stays in the table, for the caller to remove.

@@ -104,6 +104,12 @@ impl TimerWheel {
         }
     }
 
+    /// A time that is not later than the next timer, and later than the last time given to [`Self::next_due`]; `None` when no
+    /// timer is armed.
+    pub(crate) fn next_time(&self) -> Option<Time> {
+        self.next_slot().map(|(.., start)| Time(start.max(self.clock)))
+    }
+
     fn first(&self, slot: usize) -> Option<u32> {
         self.slots.get(slot).and_then(|chain| chain.first())
     }
@@ -185,6 +191,10 @@ mod tests {
                             last = when.0;
                         }
                         prop_assert!(model.values().all(|when| *when > now));
+                        let next = wheel.next_time().map(|time| time.0);
+                        prop_assert!(next.is_none_or(|next| next > now));
+                        prop_assert_eq!(next.is_none(), model.is_empty());
+                        prop_assert!(model.values().all(|when| next.is_some_and(|next| next <= *when)));
                     }
                 }
                 for element in 0..12 {
