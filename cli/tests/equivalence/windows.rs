@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use cli::replay::{Card, Departure, EventKind, Input, Output};
+use cli::replay::{Card, Departure, Event, EventKind, Input, Output};
 use dpu_app::datapath::settings::Settings;
 use dpu_app::datapath::{Port, Time};
 use model::decision::DropReason;
@@ -13,6 +13,8 @@ use rte_flow::Profile;
 use sim::eswitch::Faults;
 
 use crate::scenario::{Scenario, carried, compare};
+use crate::traffic::{Flow, Packet, Step, Timed};
+use crate::world::Change;
 use crate::{CASES, report, runner, settings, traffic, world};
 use testbed::notation;
 
@@ -27,7 +29,7 @@ fn nothing_differs_outside_the_windows() {
     let hardware = Cell::new(0);
     let steps = traffic::steps().prop_map(traffic::patient);
     let strategy = (prop::sample::select(others()), world::world(), steps, settings());
-    let result = runner(CASES).run(&strategy, |(name, world, steps, settings)| {
+    let result = runner(CASES / 2).run(&strategy, |(name, world, steps, settings)| {
         let Some(scenario) = Scenario::new(&world, &steps, settings) else { return Ok(()) };
         let file = scenario.capture();
         let input = Input::read(&file, &Settings::default()).expect("the capture is good");
@@ -54,7 +56,7 @@ fn without_ends(mut output: Output) -> Output {
 fn no_connection_in_hardware_ends_early() {
     let hardware = Cell::new(0);
     let strategy = (prop::sample::select(others()), any::<bool>(), traffic::rounds());
-    let result = runner(CASES).run(&strategy, |(name, underlay_v6, steps)| {
+    let result = runner(CASES / 2).run(&strategy, |(name, underlay_v6, steps)| {
         let world = world::plain_world(underlay_v6);
         let scenario =
             Scenario::new(&world, &steps, Settings::default()).expect("the world is good");
@@ -79,7 +81,7 @@ fn during_a_change_packets_are_treated_as_before_or_as_after() {
     let delays = prop::sample::select(vec![0u64, 300, 3_000_000]);
     let strategy =
         (prop::sample::select(others()), delays, world::world(), traffic::steps_amid_changes());
-    let result = runner(CASES).run(&strategy, |(name, delay, world, steps)| {
+    let result = runner(CASES / 2).run(&strategy, |(name, delay, world, steps)| {
         let Some(scenario) = Scenario::new(&world, &steps, Settings::default()) else { return Ok(()) };
         let file = scenario.capture();
         let input = Input::read(&file, &Settings::default()).expect("the capture is good");
@@ -127,4 +129,32 @@ fn show((dropped, left): &(Option<DropReason>, Vec<Departure>)) -> String {
     let frames: Vec<String> =
         left.iter().map(|d| format!("{}: {}", d.port, notation::show(&d.frame))).collect();
     format!("{dropped:?} {frames:?}")
+}
+
+/// However many connections a change ends, they leave at the NIC's rate.
+#[test]
+fn a_change_ends_many_connections_at_the_nics_rate() {
+    const MILLISECOND: u64 = 1_000_000;
+    const CONNECTIONS: u16 = 1500;
+    let world = world::plain_world(false);
+    let flow = |port| Flow { vpc: 0, from: 0, to: Some(1), v6: false, tcp: false, port };
+    let flows = || (1000..1000 + CONNECTIONS).map(flow);
+    let timed = |gap, step| Timed { gap, step };
+    let mut steps: Vec<Timed> = flows().map(|flow| timed(0, Step::Open(flow))).collect();
+    steps.push(timed(MILLISECOND, Step::Change(Change::Groups(0, 1, 0))));
+    // The rules of both directions, at a million a second.
+    steps.push(timed(2 * u64::from(CONNECTIONS) * 1000, Step::Neighbor(1)));
+    steps.extend(flows().map(|flow| timed(0, Step::Packet(Packet::plain(flow, false, "")))));
+    let settings = toml::from_str("connections.tableSize = 8192").expect("good settings");
+    let scenario = Scenario::new(&world, &steps, settings).expect("the world is good");
+    let file = scenario.capture();
+    let input = Input::read(&file, &Settings::default()).expect("the capture is good");
+    let off = scenario.play(&input, None);
+    for name in others() {
+        let profile = Profile::named(name).expect("there is such a profile");
+        let on = scenario.play(&input, Some(profile.into()));
+        compare(&off, &on).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let offloaded = |e: &&Event| matches!(e.kind, EventKind::FlowOffloaded(_));
+        assert_eq!(on.events.iter().filter(offloaded).count(), usize::from(CONNECTIONS), "{name}");
+    }
 }

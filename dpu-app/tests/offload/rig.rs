@@ -188,7 +188,7 @@ impl Rig {
     fn wish(&mut self, mut effects: Effects) {
         for effect in effects.drain() {
             for wish in Wish::of(&effect, &self.shard).collect::<Vec<_>>() {
-                wish.note(&mut self.shard);
+                wish.note(self.now, &mut self.shard);
                 self.wishes.push_back(wish);
             }
         }
