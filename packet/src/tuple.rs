@@ -116,6 +116,12 @@ impl Tuple {
         Self { source_port, destination_port, ..self }
     }
 
+    /// The same with another protocol.
+    #[must_use]
+    pub const fn with_protocol(self, protocol: u8) -> Self {
+        Self { protocol, ..self }
+    }
+
     /// Source and destination address as they stand in the header: 4 or 16 bytes each.
     #[must_use]
     pub fn address_bytes(&self) -> (&[u8], &[u8]) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::decision::{Key, Zone};
 use model::snapshot::InterfaceId;
-use packet::{IpPacket, Tuple};
+use packet::{Family, IpPacket, Tuple};
 
 use super::Time;
 use super::by_interface::ByInterface;
@@ -23,8 +23,9 @@ pub(crate) struct First {
     pub(crate) related: bool,
 }
 
-/// What all fragments of a packet have in common (RFC 791, RFC 8200): where they come from, addresses, protocol,
-/// identification.
+/// What all fragments of a packet have in common: where they come from, addresses, identification, and in IPv4 the
+/// protocol (RFC 791). In IPv6 each fragment header names a next header of its own, and only the first one's counts
+/// (RFC 8200, section 4.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PacketId {
     zone: Zone,
@@ -34,7 +35,11 @@ pub(crate) struct PacketId {
 
 impl PacketId {
     pub(crate) fn new(zone: Zone, packet: &IpPacket, identification: u32) -> Self {
-        Self { zone, tuple: packet.tuple.with_ports(0, 0), identification }
+        let tuple = match packet.tuple.family() {
+            Family::V4 => packet.tuple.with_ports(0, 0),
+            Family::V6 => packet.tuple.with_ports(0, 0).with_protocol(0),
+        };
+        Self { zone, tuple, identification }
     }
 }
 
