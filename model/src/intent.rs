@@ -1,10 +1,11 @@
 //! What operators write: parsing, validation, and the objects that come of it.
 //!
-//! Sources go one way: text to documents (`yaml`), documents to drafts with all local errors (`draft`), drafts against
+//! Sources go one way: text to pieces (`chunk`), pieces to documents (`yaml`), documents to drafts with all local errors (`draft`), drafts against
 //! each other (`check`), and only if nothing at all was wrong, to an [`Intent`].
 
 mod address;
 mod check;
+mod chunk;
 mod draft;
 mod name;
 mod object;
@@ -25,9 +26,9 @@ use std::num::NonZero;
 use std::thread::ScopedJoinHandle;
 
 use check::{Settled, check};
+use chunk::{Chunk, chunks};
 use draft::{Drafts, InterfaceDraft, NodeDraft, RouteTableDraft, SecurityGroupDraft, SubnetDraft};
 use report::{Position, Report};
-use yaml::Chunk;
 
 use crate::diagnostic::Diagnostics;
 
@@ -36,7 +37,7 @@ use crate::diagnostic::Diagnostics;
 pub struct Source<'a> {
     /// What messages call it.
     pub name: &'a str,
-    /// YAML or JSON in UTF-8, any number of documents.
+    /// YAML or JSON in UTF-8, any number of documents and of objects in each.
     pub bytes: &'a [u8],
 }
 
@@ -60,12 +61,12 @@ impl Intent {
     /// All errors there are, never only the first.
     pub fn parse(sources: &[Source<'_>]) -> Result<Self, Diagnostics> {
         let mut report = Report::default();
-        let mut chunks = Vec::new();
+        let mut pieces = Vec::new();
         for (number, source) in (0..).zip(sources) {
-            chunks.extend(yaml::chunks(source, number, &mut report));
+            pieces.extend(chunks(source, number, &mut report));
         }
         let mut drafts = Drafts::default();
-        for (some_drafts, some_report) in read_all(&chunks) {
+        for (some_drafts, some_report) in read_all(&pieces) {
             drafts.append(some_drafts);
             report.append(some_report);
         }

@@ -49,3 +49,56 @@ fn each_is_accepted_and_means_the_same_when_shown() {
     }
     assert!(files > 0);
 }
+
+#[test]
+fn an_alias_is_the_value_of_its_anchor() {
+    let aliased = r"
+apiVersion: &version penstock.dev/v1alpha1
+kind: Vpc
+metadata: {name: &name blue, labels: {role: *name}}
+spec: {cidrs: &cidrs [10.0.0.0/16]}
+---
+apiVersion: penstock.dev/v1alpha1
+kind: SecurityGroup
+metadata: {name: &name web}
+spec:
+  vpc: blue
+  ingress:
+    - {protocol: &protocol tcp, ports: 80, from: &peer {securityGroup: *name}}
+    - {protocol: *protocol, ports: 443, from: *peer}
+  egress: [{protocol: tcp, ports: 80, to: *peer}]
+";
+    let written_out = r"
+apiVersion: penstock.dev/v1alpha1
+kind: Vpc
+metadata: {name: blue, labels: {role: blue}}
+spec: {cidrs: [10.0.0.0/16]}
+---
+apiVersion: penstock.dev/v1alpha1
+kind: SecurityGroup
+metadata: {name: web}
+spec:
+  vpc: blue
+  ingress:
+    - {protocol: tcp, ports: 80, from: {securityGroup: web}}
+    - {protocol: tcp, ports: 443, from: {securityGroup: web}}
+  egress: [{protocol: tcp, ports: 80, to: {securityGroup: web}}]
+";
+    assert_eq!(parse("aliased", aliased), parse("written out", written_out));
+}
+
+#[test]
+fn json_objects_in_a_list_or_one_after_another() {
+    let vpc = |name: &str| {
+        format!(
+            "{{\"apiVersion\": \"penstock.dev/v1alpha1\", \"kind\": \"Vpc\",\n  \"metadata\": {{\"name\": \"{name}\", \
+             \"annotations\": {{\"note\": \"}}\\\"{{ # '\"}}}},\n \"spec\": {{\n \"cidrs\": [\n\"10.0.0.0/16\"]}}}}"
+        )
+    };
+    let (a, b, c) = (vpc("a"), vpc("b"), vpc("c"));
+    let divided = parse("divided", &format!("{a}\n---\n{b}\n---\n{c}\n"));
+    assert_eq!(divided.vpcs().len(), 3);
+    assert_eq!(parse("list", &format!("[{a},\n{b}, {c}]")), divided);
+    assert_eq!(parse("stream", &format!("{a}\n{b}\n\n  {c}")), divided);
+    assert_eq!(parse("no objects", "[]"), parse("nothing", ""));
+}

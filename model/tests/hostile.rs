@@ -61,6 +61,24 @@ proptest! {
     }
 }
 
+/// A few lines that stand for more than any memory holds.
+#[test]
+fn aliases_of_aliases() {
+    let start = "apiVersion: penstock.dev/v1alpha1\nkind: Vpc\nmetadata:\n  name: laughs\n  labels:\n    a0: &a0 [x]\n";
+    let lines = |count: usize, uses: usize| {
+        let aliases = |n| vec![format!("*a{n}"); uses].join(", ");
+        let line = |n: usize| format!("    a{n}: &a{n} [{}]\n", aliases(n - 1));
+        (1..count).map(line).collect::<Vec<_>>().concat()
+    };
+    for (count, uses, why) in
+        [(30, 10, "stand for more than"), (100, 1, "too many lists and maps within each other")]
+    {
+        let text = format!("{start}{}", lines(count, uses));
+        let refused = parse(text.as_bytes()).expect_err(why).render();
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
 /// Repetitions of all kinds of marks, 256 KiB each: time must grow with the length only.
 #[test]
 fn long_repetitions_take_no_longer_than_their_length() {

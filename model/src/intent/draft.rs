@@ -11,6 +11,7 @@ mod subnet;
 mod vpc;
 
 use std::collections::BTreeMap;
+use std::slice;
 
 pub(super) use interface::InterfaceDraft;
 use ipnet::IpNet;
@@ -87,22 +88,39 @@ impl Drafts {
         self.route_tables.append(&mut other.route_tables);
     }
 
-    /// Adds the object of a document, if it has one.
+    /// Adds the objects of a document: one, or those of a list, as JSON files have them.
     pub(super) fn add(&mut self, document: &Document<'_>, report: &mut Report) {
-        let root = &document.root;
-        if let Some((at, message)) = &document.broken {
-            // What is there may be half a value. Only its name counts, so that references to it are no errors.
-            let label = self.add_broken(root);
-            report.error(*at, None, message.clone(), None);
-            report.end_document(label.as_deref());
+        let objects = match &document.root.value {
+            // A document without anything, or of comments only, is no object.
+            Value::Scalar { text, plain: true } if text.is_empty() => &[],
+            Value::Sequence(objects) => {
+                report.end_document(None);
+                &objects[..]
+            }
+            _ => slice::from_ref(&document.root),
+        };
+        let Some((at, message)) = &document.broken else {
+            for object in objects {
+                self.add_object(object, report);
+            }
             return;
+        };
+        let mut label = None;
+        if let Some((last, whole)) = objects.split_last() {
+            for object in whole {
+                self.add_object(object, report);
+            }
+            // What is there may be half a value. Only its name counts, so that references to it are no errors.
+            label = self.add_broken(last);
         }
-        // A document without anything, or of comments only, is no object.
-        if !matches!(&root.value, Value::Scalar { text, plain: true } if text.is_empty()) {
-            let label = label(root);
-            self.add_whole(root, &mut Reader::new(report, label.clone()));
-            report.end_document(label.as_deref());
-        }
+        report.error(*at, None, message.clone(), None);
+        report.end_document(label.as_deref());
+    }
+
+    fn add_object(&mut self, root: &Node<'_>, report: &mut Report) {
+        let label = label(root);
+        self.add_whole(root, &mut Reader::new(report, label.clone()));
+        report.end_document(label.as_deref());
     }
 
     fn add_whole(&mut self, root: &Node<'_>, reader: &mut Reader<'_>) {
