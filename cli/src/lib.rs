@@ -5,6 +5,7 @@ pub mod daemon;
 pub mod flows;
 pub mod get;
 pub mod intent_files;
+pub mod nic;
 pub mod pcapng;
 pub mod replay;
 pub mod status;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use cli::daemon::DaemonError;
-use cli::{apply, flows, get, replay, status, validate};
+use cli::{apply, flows, get, nic, replay, status, validate};
 
 #[derive(Parser)]
 #[command(name = "penstock", version, about = "Operate the network of a multi-tenant GPU cloud")]
@@ -27,6 +27,8 @@ enum Command {
     Flows(flows::Arguments),
     /// Show how a daemon is
     Status(status::Arguments),
+    /// See and trouble a simulated NIC
+    Nic(nic::Arguments),
     /// Run captured packets through a node's datapath in virtual time
     Replay(replay::Arguments),
 }
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Get(arguments) => finish(get::run(&arguments)),
         Command::Flows(arguments) => show_flows(&arguments),
         Command::Status(arguments) => finish(status::run(&arguments)),
+        Command::Nic(arguments) => finish(nic::run(&arguments)),
         Command::Replay(arguments) => finish(replay::run(&arguments)),
     }
 }

@@ -55,6 +55,11 @@ impl Batch {
         self.limit = limit.min(BURST);
     }
 
+    /// Forgets the frames; the limit stays.
+    pub fn restart(&mut self) {
+        self.filled = 0;
+    }
+
     /// The frames.
     pub fn frames(&mut self) -> &mut [Slot] {
         self.slots.get_mut(..self.filled).unwrap_or_default()

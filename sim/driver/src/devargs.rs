@@ -3,15 +3,20 @@
 //! Pure: nothing is opened here. Every key appears once; an unknown key or a value that does not parse refuses the
 //! whole device, because a typing error that silently leaves a port without its link costs hours.
 
+mod faults;
+
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use rte_flow::{Profile, ProfileError};
-use sim::eswitch::{Faults, RefusedInsertion};
+use sim::control::RuleFaults;
+use sim::link_faults::{LinkFaults, TooMany};
 use thiserror::Error;
 
 use crate::link::{LinkSpec, LinkSpecError};
+use faults::FaultArgs;
 
 /// Most VFs of a device: far more than a process has port numbers for (`RTE_MAX_ETHPORTS` is 32 in Debian's build), as
 /// only VFs with a representor need one.
@@ -25,8 +30,6 @@ pub const MAX_MTU: u16 = 9600;
 const DEFAULT_MTU: u16 = 1500;
 /// The card unless `profile=` says otherwise.
 const DEFAULT_PROFILE: &str = "bluefield3-sws-22.11";
-/// Longest delay of completions, in milliseconds.
-const MAX_DELAY_MS: u64 = 60_000;
 
 /// What a device consists of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,8 +44,16 @@ pub struct DeviceArgs {
     pub mtu: u16,
     /// The card that is simulated.
     pub profile: Profile,
-    /// What goes wrong.
-    pub faults: Faults,
+    /// What goes wrong with rule updates.
+    pub rule_faults: RuleFaults,
+    /// What goes wrong on each link, the uplink's first.
+    pub link_faults: Vec<LinkFaults>,
+    /// Decides which frames are hit.
+    pub fault_seed: u64,
+    /// The card resets by itself after this time.
+    pub reset_after: Option<Duration>,
+    /// Where the control socket is to be.
+    pub control: Option<PathBuf>,
 }
 
 /// Why device arguments are refused.
@@ -53,8 +64,9 @@ pub enum DeviceArgsError {
     NotKeyValue(String),
     /// A key the driver does not know.
     #[error(
-        "unknown argument \"{0}\"; known are vfs, representor, uplink, vf0, vf1, ..., profile, mtu, fail-insert, \
-         enospc-after and late-completion-ms"
+        "unknown argument \"{0}\"; known are vfs, representor, uplink, vf0, vf1, ..., profile, mtu, control, fail-insert, \
+         refuse-every, lose-every, fault-errno, enospc-after, late-completion-ms, freeze-queue, link-drop, \
+         link-duplicate, link-reorder, link-corrupt, link-flap-ms, fault-seed and reset-after-ms"
     )]
     UnknownKey(String),
     /// A key given twice.
@@ -75,6 +87,17 @@ pub enum DeviceArgsError {
     /// A profile that does not exist.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// More faults than frames.
+    #[error(transparent)]
+    TooManyFaults(#[from] TooMany),
+    /// A port that no device has.
+    #[error("{key}: there is no port \"{port}\"; ports are uplink, vf0, vf1, ...")]
+    NoSuchPort {
+        /// The argument's key.
+        key: String,
+        /// What stands there.
+        port: String,
+    },
     /// A representor list that does not parse.
     #[error("representor={0}: expected VFs such as vf0, vf[0-3] or vf[0-1,4]")]
     Representor(String),
@@ -113,7 +136,8 @@ impl DeviceArgs {
         let mut uplink = None;
         let mut mtu = DEFAULT_MTU;
         let mut profile = DEFAULT_PROFILE;
-        let mut faults = Faults::default();
+        let mut faults = FaultArgs::default();
+        let mut control = None;
         for argument in split_arguments(text) {
             let (key, value) = argument
                 .split_once('=')
@@ -126,19 +150,9 @@ impl DeviceArgs {
                 "mtu" => mtu = small_number(key, value, MIN_MTU, MAX_MTU)?,
                 "representor" => representors = Some((value, vf_list(value)?)),
                 "profile" => profile = value,
-                "fail-insert" => {
-                    let number = number(key, value, 1, u64::MAX)? - 1;
-                    faults.refused_insertion =
-                        Some(RefusedInsertion { number, errno: libc::EREMOTEIO });
-                }
-                "enospc-after" => {
-                    faults.full_at = Some(number(key, value, 0, u32::MAX.into())? as usize);
-                }
-                "late-completion-ms" => {
-                    let delay = number(key, value, 0, MAX_DELAY_MS)?;
-                    faults.completion_delay = Duration::from_millis(delay);
-                }
+                "control" => control = Some(PathBuf::from(value)),
                 "uplink" => uplink = Some(link(key, value)?),
+                _ if faults.take(key, value)? => {}
                 _ => {
                     let vf =
                         vf_key(key).ok_or_else(|| DeviceArgsError::UnknownKey(key.to_owned()))?;
@@ -171,7 +185,18 @@ impl DeviceArgs {
             }
         };
         let profile = Profile::named(profile)?;
-        Ok(Self { vf_links: links, representors, uplink, mtu, profile, faults })
+        Ok(Self {
+            vf_links: links,
+            representors,
+            uplink,
+            mtu,
+            profile,
+            rule_faults: faults.rules,
+            link_faults: faults.links(vfs)?,
+            fault_seed: faults.seed,
+            reset_after: faults.reset_after,
+            control,
+        })
     }
 }
 
@@ -269,7 +294,8 @@ mod tests {
         assert!(args.vf_links.is_empty() && args.representors.is_empty());
         assert_eq!(args.mtu, 1500);
         assert_eq!(args.profile.name, "bluefield3-sws-22.11");
-        assert_eq!(args.faults, Faults::default());
+        assert_eq!(args.rule_faults, RuleFaults::default());
+        assert_eq!(args.link_faults, [LinkFaults::default()]);
     }
 
     #[test]
@@ -287,15 +313,10 @@ mod tests {
     }
 
     #[test]
-    fn faults_and_profile() {
-        let args = DeviceArgs::parse(
-            "profile=unlimited,fail-insert=3,enospc-after=10,late-completion-ms=250",
-        )
-        .unwrap();
+    fn profile_and_control_socket() {
+        let args = DeviceArgs::parse("profile=unlimited,control=/run/nic.sock").unwrap();
         assert_eq!(args.profile.name, "unlimited");
-        assert_eq!(args.faults.refused_insertion.map(|fault| fault.number), Some(2));
-        assert_eq!(args.faults.full_at, Some(10));
-        assert_eq!(args.faults.completion_delay, Duration::from_millis(250));
+        assert_eq!(args.control, Some("/run/nic.sock".into()));
     }
 
     #[test]

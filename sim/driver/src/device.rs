@@ -3,23 +3,25 @@
 //! All of it is shared by the ports of the device, which DPDK programs use from several threads at once. The eswitch is
 //! behind one lock, taken once for each burst and never across a system call: a burst is read before and written after.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use packet::Frame;
-use rte_flow::{Domain, FlowError};
+use rte_flow::{Domain, ErrorKind, FlowError};
+use sim::control::{PortStatus, RuleFaults, Status};
 use sim::eswitch::{
     DropCause, Eswitch, Ingress, PortConfig, PortError, PortRole, RxQueue, Time, Trace, Verdict,
 };
+use sim::link_faults::LinkFaults;
 use thiserror::Error;
 
 use crate::batch::{BURST, Batch, Slot};
 use crate::counters::PortCounters;
 use crate::devargs::DeviceArgs;
 use crate::flow_state::FlowState;
-use crate::link::{self, LinkError};
+use crate::link::{self, FaultyLink, LinkError};
 use crate::lock;
 use crate::mbuf::{Mark, Metadata};
 use crate::software::{QueueIndex, SoftwareSide};
@@ -28,6 +30,22 @@ use crate::wire::Wire;
 /// The number by which the eswitch knows the first VF without ethdev; the next ones follow. Ethdevs have numbers below
 /// `RTE_MAX_ETHPORTS`, far smaller.
 const UNREPRESENTED: u16 = 0x8000;
+
+/// The card's time: what has passed since it was made.
+#[derive(Clone, Copy)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// Begins at 0 now.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time.
+    pub fn now(self) -> Time {
+        Time::ZERO + self.0.elapsed()
+    }
+}
 
 /// A port of the card: 0 is the uplink, VF `n` is `n + 1`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +71,8 @@ pub struct SwitchPort {
     wire: Option<Wire>,
     /// Whether the application set the link down.
     disconnected: AtomicBool,
+    /// The wire's link.
+    link: Option<Arc<FaultyLink>>,
     /// The number by which the eswitch knows it: the ethdev's, where there is one.
     id: OnceLock<u16>,
     /// What the port counts.
@@ -99,6 +119,7 @@ pub struct Switch {
     /// Results that wait for the application.
     pub flow_state: FlowState,
     trace: Trace,
+    rule_faults: RuleFaults,
 }
 
 /// One simulated card.
@@ -109,7 +130,10 @@ pub struct Device {
     uplink: u16,
     mtu: u16,
     switch: Mutex<Switch>,
-    start: Instant,
+    clock: Clock,
+    /// Until when a reset keeps the card away: a [`Time`].
+    away_until: AtomicU64,
+    resets: AtomicU64,
 }
 
 /// Why a device cannot be put together.
@@ -149,24 +173,33 @@ enum Exit {
     Default(PortIndex, Metadata),
 }
 
+/// The name of a port, as device arguments have it.
+fn port_name(index: usize) -> String {
+    match index.checked_sub(1) {
+        None => "uplink".to_owned(),
+        Some(vf) => format!("vf{vf}"),
+    }
+}
+
 impl Device {
     /// Opens the links and puts the card together. `uplink` is the uplink's ethdev.
     ///
     /// # Errors
     /// [`DeviceError`] of the first link that cannot be opened.
     pub fn open(args: &DeviceArgs, uplink: u16) -> Result<Self, DeviceError> {
+        let clock = Clock::start();
         let mut ports = Vec::new();
         for (number, spec) in std::iter::once(&args.uplink).chain(&args.vf_links).enumerate() {
             let wire = spec.as_ref().map(|spec| link::open(spec, args.mtu)).transpose();
-            let wire = wire.map_err(|problem| {
-                let port = match number.checked_sub(1) {
-                    None => "uplink".to_owned(),
-                    Some(vf) => format!("vf{vf}"),
-                };
-                DeviceError::Link { port, problem }
-            })?;
+            let wire =
+                wire.map_err(|problem| DeviceError::Link { port: port_name(number), problem })?;
+            let faults = args.link_faults.get(number).copied().unwrap_or_default();
+            // Each link has frames of its own, and so a sequence of its own.
+            let seed = args.fault_seed.wrapping_add(number as u64);
+            let link = wire.map(|link| Arc::new(FaultyLink::new(link, faults, seed, clock)));
             ports.push(SwitchPort {
-                wire: wire.map(Wire::new),
+                wire: link.clone().map(|link| Wire::new(Box::new(link))),
+                link,
                 disconnected: AtomicBool::new(false),
                 id: OnceLock::new(),
                 counters: PortCounters::default(),
@@ -174,9 +207,8 @@ impl Device {
             });
         }
         let role = PortRole::Uplink;
-        let mut eswitch =
+        let eswitch =
             Eswitch::new(args.profile.clone(), &[PortConfig { id: uplink, role, mtu: args.mtu }])?;
-        eswitch.set_faults(args.faults);
         let unrepresented: Vec<u16> =
             (0..args.vf_links.len() as u16).filter(|vf| !args.representors.contains(vf)).collect();
         let device = Self {
@@ -188,9 +220,13 @@ impl Device {
                 eswitch,
                 flow_state: FlowState::default(),
                 trace: Trace::default(),
+                rule_faults: RuleFaults::default(),
             }),
-            start: Instant::now(),
+            clock,
+            away_until: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
         };
+        device.set_rule_faults(args.rule_faults);
         device.name_port(PortIndex::UPLINK, uplink);
         for vf in unrepresented {
             device.add_vf(vf, UNREPRESENTED + vf)?;
@@ -241,13 +277,76 @@ impl Device {
     pub fn with_switch<T>(&self, work: impl FnOnce(&mut Switch, Time) -> T) -> T {
         let mut switch = lock(&self.switch);
         // Under the lock, so that the eswitch's time never runs backwards.
-        let now = self.now();
+        let now = self.clock.now();
         work(&mut switch, now)
     }
 
-    /// Time since the card was made.
-    fn now(&self) -> Time {
-        Time::ZERO + self.start.elapsed()
+    /// Changes the faults of rule updates.
+    pub fn set_rule_faults(&self, faults: RuleFaults) {
+        self.with_switch(|switch, now| {
+            switch.rule_faults = faults;
+            switch.eswitch.set_faults(faults.into());
+            switch.eswitch.freeze_queue(faults.freeze_queue, now);
+        });
+    }
+
+    /// Changes the faults of a port's link; false where there is none of this name.
+    pub fn set_link_faults(&self, port: &str, faults: LinkFaults) -> bool {
+        let named = |(index, _): &(usize, &SwitchPort)| port_name(*index) == port;
+        let link =
+            self.ports.iter().enumerate().find(named).and_then(|(_, port)| port.link.as_ref());
+        link.map(|link| link.set(faults)).is_some()
+    }
+
+    /// Ends all faults.
+    pub fn clear_faults(&self) {
+        self.set_rule_faults(RuleFaults::default());
+        for link in self.ports.iter().filter_map(|port| port.link.as_ref()) {
+            link.set(LinkFaults::default());
+        }
+    }
+
+    /// Resets the card: rules, templates, queues and shared actions are gone, ethdevs are stopped, and it is away, which
+    /// loses all frames and lets no ethdev start.
+    pub fn reset(&self, outage: Duration) {
+        self.with_switch(|switch, now| {
+            self.away_until.store((now + outage).0, Ordering::Release);
+            self.resets.fetch_add(1, Ordering::Relaxed);
+            for port in &self.ports {
+                port.software.started.store(false, Ordering::Release);
+                port.software.clear();
+            }
+            switch.flow_state = FlowState::default();
+            switch.eswitch.reset();
+        });
+    }
+
+    /// Whether the card is away because of a reset.
+    pub fn is_away(&self) -> bool {
+        // The clock is read only after a reset.
+        match self.away_until.load(Ordering::Acquire) {
+            0 => false,
+            until => self.clock.now() < Time(until),
+        }
+    }
+
+    /// How the card called `name` is.
+    pub fn status(&self, name: String) -> Status {
+        let ports = self.ports.iter().enumerate().map(|(index, port)| PortStatus {
+            name: port_name(index),
+            ethdev: port.id.get().copied().filter(|id| *id < UNREPRESENTED),
+            link: port.link.as_ref().map(|link| link.status()),
+        });
+        let ports = ports.collect();
+        self.with_switch(|switch, _| Status {
+            device: name,
+            profile: switch.eswitch.profile().name.clone(),
+            rules: switch.eswitch.rule_count() as u64,
+            is_away: self.is_away(),
+            resets: self.resets.load(Ordering::Relaxed),
+            rule_faults: switch.rule_faults,
+            ports,
+        })
     }
 
     /// Returns when the card's time is `until`: a synchronous call takes as long as the card does.
@@ -255,7 +354,7 @@ impl Device {
         /// Sleeping takes at least about this long.
         const SHORT: Duration = Duration::from_micros(60);
         loop {
-            let left = until - self.now();
+            let left = until - self.clock.now();
             if left.is_zero() {
                 return;
             }
@@ -272,6 +371,10 @@ impl Device {
     /// # Errors
     /// What the eswitch says.
     pub fn start(&self, index: PortIndex, id: u16) -> Result<(), FlowError> {
+        if self.is_away() {
+            let message = "the card is away after a reset; start the port again later";
+            return Err(FlowError::other(ErrorKind::Unspecified, libc::EIO, message));
+        }
         self.with_switch(|switch, _| switch.eswitch.start(id))?;
         if let Some(port) = self.port(index) {
             port.software.clear();
@@ -299,6 +402,9 @@ impl Device {
     ///
     /// At most `limit` frames are read, so that what belongs to the receiver fits it.
     pub fn poll(&self, index: PortIndex, batch: &mut Batch, limit: usize, to: &mut impl Receiver) {
+        if self.is_away() {
+            return;
+        }
         let unrepresented =
             if index == PortIndex::UPLINK { self.unrepresented.as_slice() } else { &[] };
         let mut left = limit;
@@ -319,6 +425,10 @@ impl Device {
         if let Some(port) = self.port(index)
             && let Some(&id) = port.id.get()
         {
+            if self.is_away() {
+                port.counters.software_tx_dropped.add(batch.frames().len() as u64);
+                return;
+            }
             self.switch::<NoReceiver>(port, Ingress::Representor(id), batch, None);
         }
     }

@@ -314,7 +314,9 @@ pub unsafe extern "C" fn pull(
         let most = usize::from(count);
         let mut completions = Vec::new();
         let result = private.device().with_switch(|Switch { eswitch, flow_state, .. }, now| {
-            flow_state.pull(port, queue, most, now, &mut completions);
+            if eswitch.frozen_queue() != Some(queue) {
+                flow_state.pull(port, queue, most, now, &mut completions);
+            }
             let left = most.saturating_sub(completions.len());
             eswitch.pull(port, queue, left, now, &mut completions)
         });

@@ -3,7 +3,7 @@
 //! EAL loads the library with `-d`; [`registration`] announces the driver, [`devargs`] reads what the user asked for,
 //! [`device`] holds the eswitch and its ports, [`port`] and the modules beside it answer DPDK's calls.
 //!
-//! No thread belongs to the driver. A frame moves when the application polls a port: [`queue`] reads a burst from the
+//! No thread of the driver touches a frame (the one of a [`control_socket`] only posts to the device). A frame moves when the application polls a port: [`queue`] reads a burst from the
 //! port's [`link`], runs it through the eswitch, writes what the rules forward to the links, and hands the rest to the
 //! application.
 //!
@@ -14,6 +14,7 @@
 #![cfg(target_os = "linux")]
 
 mod batch;
+mod control_socket;
 mod counters;
 mod description;
 mod devargs;
@@ -29,6 +30,7 @@ mod port;
 mod queue;
 mod receive_filter;
 mod registration;
+mod reset;
 mod rss;
 mod software;
 mod transmit;

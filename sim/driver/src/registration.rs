@@ -7,20 +7,22 @@ use std::ptr;
 use std::sync::Arc;
 
 use dpdk_sys::{
-    RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE, RTE_ETH_DEV_INTR_LSC, RTE_ETH_DEV_REPRESENTOR,
-    RTE_MAX_ETHPORTS, RTE_PROC_PRIMARY, rte_device, rte_eal_process_type, rte_eth_dev,
-    rte_eth_dev_close, rte_eth_dev_create, rte_eth_dev_stop, rte_eth_find_next_of,
+    RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE, RTE_ETH_DEV_INTR_LSC, RTE_ETH_DEV_INTR_RMV,
+    RTE_ETH_DEV_REPRESENTOR, RTE_MAX_ETHPORTS, RTE_PROC_PRIMARY, rte_device, rte_eal_process_type,
+    rte_eth_dev, rte_eth_dev_close, rte_eth_dev_create, rte_eth_dev_stop, rte_eth_find_next_of,
     rte_eth_switch_domain_alloc, rte_eth_switch_domain_free, rte_ether_addr, rte_vdev_device,
     rte_vdev_driver, rte_vdev_register,
 };
 use packet::Mac;
 
+use crate::control_socket::ControlSocket;
 use crate::devargs::DeviceArgs;
 use crate::device::{Device, DeviceError, PortIndex};
 use crate::log;
 use crate::port::{OPERATIONS, PortPrivate};
 use crate::queue::{receive_burst, receive_count, receive_status, send_burst, transmit_status};
 use crate::receive_filter::MAX_ADDRESSES;
+use crate::reset;
 
 /// The driver's name: devices are called `net_eswitch0`, `net_eswitch1`, ...
 const NAME: &CStr = c"net_eswitch";
@@ -34,7 +36,10 @@ static REGISTER: extern "C" fn() = register;
 #[used]
 static PMD_INFO: &[u8] = b"PMD_INFO_STRING= {\"name\" : \"net_eswitch\", \"params\" : \
 \"vfs=<int> representor=vf[<list>] uplink=<link> vf<int>=<link> profile=<name> mtu=<int> \
-fail-insert=<int> enospc-after=<int> late-completion-ms=<int>\", \"pci_ids\" : []}\0";
+fail-insert=<int> refuse-every=<int> lose-every=<int> fault-errno=<int> enospc-after=<int> \
+late-completion-ms=<int> freeze-queue=<int> link-drop=[<port>:]<int> link-duplicate=[<port>:]<int> \
+link-reorder=[<port>:]<int> link-corrupt=[<port>:]<int> link-flap-ms=[<port>:]<int>/<int> \
+fault-seed=<int> reset-after-ms=<int> control=<path>\", \"pci_ids\" : []}\0";
 
 /// The driver as EAL knows it; it links it into its own list.
 struct Driver(UnsafeCell<rte_vdev_driver>);
@@ -88,6 +93,8 @@ pub struct Card {
     pub domain: SwitchDomain,
     /// The card itself.
     pub device: Arc<Device>,
+    /// Where it can be asked and told about faults.
+    _control: Option<ControlSocket>,
 }
 
 /// Which port of a device `rte_eth_dev_create` is to make.
@@ -162,6 +169,9 @@ fn create(device: *mut rte_device, name: &CStr, arguments: &CStr) -> Result<(), 
             CString::new(port_name).map_err(|e| Refusal::new(libc::EINVAL, e.to_string()))?;
         create_port(device, name, &port_name, Part::Representor { card: Arc::clone(&card), vf })?;
     }
+    if let Some(after) = args.reset_after {
+        reset::schedule(card.device.uplink(), after);
+    }
     log::notice(&format_args!(
         "{}: {}, {} VFs, {} of them with a representor",
         name.to_string_lossy(),
@@ -211,7 +221,18 @@ impl NewPort<'_> {
                 let device = Arc::new(Device::open(args, id).map_err(refused)?);
                 let domain = SwitchDomain::allocate()
                     .ok_or_else(|| Refusal::new(libc::ENOSPC, "DPDK has no switch domain left"))?;
-                let card = Card { name: self.device_name.to_owned(), domain, device };
+                let name = self.device_name.to_string_lossy().into_owned();
+                let control = args.control.as_ref().map(|path| {
+                    ControlSocket::open(path, name, Arc::downgrade(&device)).map_err(|error| {
+                        Refusal::new(
+                            libc::EADDRINUSE,
+                            format!("control={}: {error}", path.display()),
+                        )
+                    })
+                });
+                let control = control.transpose()?;
+                let name = self.device_name.to_owned();
+                let card = Card { name, domain, device, _control: control };
                 Ok((Arc::new(card), PortIndex::UPLINK))
             }
             Part::Representor { card, vf } => {
@@ -255,7 +276,8 @@ unsafe extern "C" fn initialise(dev: *mut rte_eth_dev, parameters: *mut c_void) 
         data.mac_addrs = (&raw mut (*private).addresses).cast();
         data.numa_node = (*dev.device).numa_node;
         // The operations take the device's own lock.
-        data.dev_flags |= RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE | RTE_ETH_DEV_INTR_LSC;
+        data.dev_flags |=
+            RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE | RTE_ETH_DEV_INTR_LSC | RTE_ETH_DEV_INTR_RMV;
         dev.dev_ops = &raw const OPERATIONS;
         dev.rx_pkt_burst = Some(receive_burst);
         dev.tx_pkt_burst = Some(send_burst);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use rte_flow::{Action, Api, EAGAIN, EBUSY, EINVAL, ENOENT, ENOSPC, ErrorKind, FlowError, Item};
 
+use super::faults::InsertionFault;
 use super::rule::{RuleId, Stage};
 use super::switch::Eswitch;
 use super::template::TableId;
@@ -22,8 +23,8 @@ pub struct Completion {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Create,
-    /// A creation that an injected fault lets fail.
-    Refused(i32),
+    /// A creation that an injected fault lets fail or loses.
+    Faulty(InsertionFault),
     Destroy,
 }
 
@@ -42,6 +43,8 @@ pub struct Queue {
     postponed: Vec<Operation>,
     /// Pushed; each with the time its completion can be pulled.
     pushed: VecDeque<(Time, Operation)>,
+    /// Pushed while the queue was frozen: the card has not looked at them.
+    held: Vec<Operation>,
 }
 
 impl Queue {
@@ -49,10 +52,11 @@ impl Queue {
     pub fn clear(&mut self) {
         self.postponed.clear();
         self.pushed.clear();
+        self.held.clear();
     }
 
     fn in_flight(&self) -> usize {
-        self.postponed.len() + self.pushed.len()
+        self.postponed.len() + self.pushed.len() + self.held.len()
     }
 }
 
@@ -146,7 +150,7 @@ impl Eswitch {
             );
             return Err(FlowError::other(ErrorKind::Unspecified, ENOSPC, message));
         }
-        let kind = self.insertion_fault().map_or(Kind::Create, Kind::Refused);
+        let kind = self.insertion_fault().map_or(Kind::Create, Kind::Faulty);
         let rule = self.insert(prepared, Some(new.table), Stage::Creating, Time::NEVER, now)?;
         self.put(port, enqueue, Operation { kind, rule, user_data: enqueue.user_data }, now)?;
         Ok(rule)
@@ -195,7 +199,37 @@ impl Eswitch {
         self.settle(now);
         let found = self.queues.get_mut(&(port, queue)).ok_or_else(|| no_queue(port, queue))?;
         let operations = std::mem::take(&mut found.postponed);
-        for operation in &operations {
+        if self.frozen_queue == Some(queue) {
+            found.held.extend(operations);
+        } else {
+            self.carry_out(port, queue, &operations, now);
+        }
+        Ok(())
+    }
+
+    /// Freezes the queues of this number, of all ports, or none: the card takes nothing from a frozen queue and completes
+    /// nothing there. A queue that is frozen no more goes on where it stopped.
+    pub fn freeze_queue(&mut self, queue: Option<u32>, now: Time) {
+        self.settle(now);
+        self.frozen_queue = queue;
+        let thawed: Vec<(u16, u32)> =
+            self.queues.keys().copied().filter(|(_, number)| Some(*number) != queue).collect();
+        for (port, number) in thawed {
+            let held =
+                self.queues.get_mut(&(port, number)).map(|found| std::mem::take(&mut found.held));
+            self.carry_out(port, number, &held.unwrap_or_default(), now);
+        }
+    }
+
+    /// The number of the frozen queues.
+    #[must_use]
+    pub const fn frozen_queue(&self) -> Option<u32> {
+        self.frozen_queue
+    }
+
+    /// The card carries out operations.
+    fn carry_out(&mut self, port: u16, queue: u32, operations: &[Operation], now: Time) {
+        for operation in operations {
             let done = match operation.kind {
                 Kind::Create => {
                     let at = self.pace.insert(now);
@@ -204,7 +238,7 @@ impl Eswitch {
                     }
                     at
                 }
-                Kind::Refused(_) => self.pace.insert(now),
+                Kind::Faulty(_) => self.pace.insert(now),
                 Kind::Destroy => {
                     let at = self.pace.delete(now);
                     self.leave(operation.rule, at);
@@ -216,7 +250,6 @@ impl Eswitch {
             }
         }
         self.settle(now);
-        Ok(())
     }
 
     /// Appends to `completions` the results, at most `most`, of operations that are complete; returns how many.
@@ -235,17 +268,20 @@ impl Eswitch {
         let mut pulled = 0;
         while pulled < most {
             let found = self.queues.get_mut(&(port, queue)).ok_or_else(|| no_queue(port, queue))?;
+            if self.frozen_queue == Some(queue) {
+                break;
+            }
             let Some((_, operation)) = found.pushed.pop_front_if(|(at, _)| *at <= now) else {
                 break;
             };
             let result = match operation.kind {
-                Kind::Create => {
+                Kind::Create | Kind::Faulty(InsertionFault::Lost) => {
                     if let Some(rule) = self.rules.get_mut(operation.rule) {
                         rule.stage = Stage::Settled;
                     }
                     Ok(())
                 }
-                Kind::Refused(errno) => {
+                Kind::Faulty(InsertionFault::Refused(errno)) => {
                     self.remove(operation.rule);
                     Err(errno)
                 }

@@ -32,7 +32,7 @@ mod usage;
 pub use arena::Id;
 pub use asynchronous::{Completion, Enqueue, TableRule};
 pub use counter::{AgeState, Count};
-pub use faults::{Faults, RefusedInsertion};
+pub use faults::{Faults, InsertionFault, RefusedInsertion, RefusedInsertions};
 pub use key::Ingress;
 pub use port::{Port, PortConfig, PortCounters, PortError, PortRole};
 pub use process::{DropCause, RxQueue, Verdict};

@@ -8,6 +8,7 @@ use rte_flow::{
 use super::actions::{self, ActionRules, Draft, Wanted};
 use super::arena::Id;
 use super::counter::{Ageing, Counter};
+use super::faults::InsertionFault;
 use super::key::{Ingress, Matcher};
 use super::pattern::{self, PatternRules};
 use super::port::PortRole;
@@ -219,13 +220,10 @@ impl Eswitch {
         Ok(self.counters.insert(Counter::new(refresh, now)))
     }
 
-    /// The errno of the fault that hits this insertion, if one does; every call counts one.
-    pub(super) fn insertion_fault(&mut self) -> Option<i32> {
+    /// The fault that hits this insertion, if one does; every call counts one.
+    pub(super) fn insertion_fault(&mut self) -> Option<InsertionFault> {
         let number = self.insertions;
         self.insertions += 1;
-        self.faults
-            .refused_insertion
-            .filter(|fault| fault.number == number)
-            .map(|fault| fault.errno)
+        self.faults.of_insertion(number)
     }
 }

@@ -36,6 +36,8 @@ pub struct Eswitch {
     pub(super) indirects: Indirects,
     pub(super) pace: Pace,
     pub(super) faults: Faults,
+    /// The number of the queues from which the card takes nothing.
+    pub(super) frozen_queue: Option<u32>,
     /// Insertions since the faults were set.
     pub(super) insertions: u64,
     /// Insertions ever.
@@ -67,6 +69,7 @@ impl Eswitch {
             ageings: Arena::default(),
             indirects: Indirects::default(),
             faults: Faults::default(),
+            frozen_queue: None,
             insertions: 0,
             order: 0,
             leaving: VecDeque::new(),

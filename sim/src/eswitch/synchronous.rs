@@ -4,6 +4,7 @@ use rte_flow::{Api, EAGAIN, EINVAL, ErrorKind, FlowError, Steering};
 
 use super::arena::Id;
 use super::counter::{AgeState, Count, Counter, NotYetRefreshed};
+use super::faults::InsertionFault;
 use super::rule::{RuleId, Stage};
 use super::switch::Eswitch;
 use super::time::Time;
@@ -13,8 +14,8 @@ use super::time::Time;
 pub struct Created {
     /// Its handle.
     pub rule: RuleId,
-    /// When the call returns: the caller waits until then. The rule takes packets from then on, or, with a completion
-    /// delay, somewhat earlier.
+    /// When the call returns: the caller waits until then. The rule takes packets from then on; somewhat earlier with a
+    /// completion delay, never when a fault loses it.
     pub done: Time,
 }
 
@@ -52,14 +53,16 @@ impl Eswitch {
         self.settle(now);
         self.started(port)?;
         let prepared = self.prepare(port, rule, Api::Synchronous, false)?;
-        if let Some(errno) = self.insertion_fault() {
+        let fault = self.insertion_fault();
+        if let Some(InsertionFault::Refused(errno)) = fault {
             let message = "the card refuses the rule because of an injected fault; try again";
             return Err(FlowError::other(ErrorKind::Unspecified, errno, message));
         }
         self.admit(&prepared)?;
-        let in_force = self.pace.insert(now);
+        let done = self.pace.insert(now);
+        let in_force = if fault == Some(InsertionFault::Lost) { Time::NEVER } else { done };
         let rule = self.insert(prepared, None, Stage::Settled, in_force, now)?;
-        Ok(Created { rule, done: in_force + self.faults.completion_delay })
+        Ok(Created { rule, done: done + self.faults.completion_delay })
     }
 
     /// Destroys a rule that [`Self::create`] made. Returns when the call returns; until then the rule may take packets.

@@ -1,5 +1,6 @@
 //! The asynchronous API: templates, tables, queues, completions.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use rte_flow::{
@@ -262,4 +263,46 @@ fn each_rule_of_a_table_can_name_its_own_port() {
     assert!(rig.switch.enqueue_create(UPLINK, enqueue, new(&foreign), Time(0)).is_err());
     let known = [Action::RepresentedPort(VF0)];
     assert!(rig.switch.enqueue_create(UPLINK, enqueue, new(&known), Time(0)).is_ok());
+}
+
+#[test]
+fn a_lost_creation_seems_to_succeed() {
+    let mut rig = rig("unlimited");
+    let lost_insertions = NonZeroU64::new(2);
+    rig.switch.set_faults(Faults { lost_insertions, ..Faults::default() });
+    let rules = [1, 2, 3].map(|port| rig.create(port, false, 0).expect("accepted"));
+    assert_eq!(rig.pull(0), [done(1), done(2), done(3)]);
+    let forwarded = [1, 2, 3].map(|port| rig.forwarded(port, 9));
+    assert_eq!(forwarded, [Some(1001), None, Some(1003)]);
+    for rule in rules {
+        assert_eq!(rig.destroy(rule, 0, 10), Ok(()));
+    }
+    assert_eq!((rig.pull(10).len(), rig.switch.rule_count()), (3, 0));
+}
+
+#[test]
+fn a_frozen_queue_goes_on_where_it_stopped() {
+    let mut rig = rig("unlimited");
+    rig.create(1, false, 0).expect("accepted");
+    rig.switch.freeze_queue(Some(0), Time(1));
+    assert_eq!(rig.forwarded(1, 1), Some(1001), "the card has that rule");
+    rig.create(2, false, 1).expect("accepted");
+    rig.create(3, true, 1).expect("accepted");
+    assert_eq!((rig.pull(2), rig.forwarded(2, 2)), (vec![], None));
+    // A thaw is no push: the third is still the application's.
+    rig.switch.freeze_queue(Some(7), Time(3));
+    assert_eq!([2, 3].map(|port| rig.forwarded(port, 3)), [Some(1002), None]);
+    assert_eq!(rig.pull(3), [done(1), done(2)]);
+    rig.switch.push(UPLINK, 0, Time(4)).expect("a queue");
+    assert_eq!(rig.pull(4), [done(3)]);
+    rig.switch.freeze_queue(Some(0), Time(5));
+    for _ in 0..4 {
+        let rule = rig.create(9, false, 5);
+        if rule == Err(ENOSPC) {
+            break;
+        }
+    }
+    rig.switch.stop(UPLINK).expect("a port");
+    rig.switch.freeze_queue(None, Time(6));
+    assert_eq!((rig.pull(6), rig.switch.rule_count()), (vec![], 0), "stopped, all is forgotten");
 }

@@ -1,5 +1,6 @@
 //! The wire side of a port: what stands where a real card has a cable or a VM's virtual function.
 
+mod faulty;
 mod generator;
 mod interface;
 mod packet_socket;
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 use crate::batch::Batch;
 
+pub use faulty::FaultyLink;
 pub use spec::{LinkSpec, LinkSpecError};
 
 /// What a link took.

@@ -31,6 +31,7 @@ use crate::flow_ops;
 use crate::log;
 use crate::receive_filter::{MAX_ADDRESSES, ReceiveFilter};
 use crate::registration::Card;
+use crate::reset;
 use crate::rss;
 use crate::software::MAX_QUEUES;
 
@@ -98,6 +99,7 @@ pub static OPERATIONS: eth_dev_ops = eth_dev_ops {
     dev_infos_get: Some(infos_get),
     dev_supported_ptypes_get: Some(supported_ptypes_get),
     fw_version_get: Some(firmware_version_get),
+    is_removed: Some(is_removed),
     link_update: Some(link::link_update),
     dev_set_link_up: Some(link::set_link_up),
     dev_set_link_down: Some(link::set_link_down),
@@ -213,6 +215,7 @@ unsafe extern "C" fn close(dev: *mut rte_eth_dev) -> c_int {
     // itself because `mac_addrs` is cleared.
     unsafe {
         let data = &mut *(*dev).data;
+        reset::forget(data.port_id);
         for queue in 0..data.nb_rx_queues {
             queues::rx_queue_release(dev, queue);
         }
@@ -249,6 +252,11 @@ unsafe extern "C" fn reset(dev: *mut rte_eth_dev) -> c_int {
 
 unsafe extern "C" fn supported_ptypes_get(_dev: *mut rte_eth_dev) -> *const u32 {
     PACKET_TYPES.as_ptr()
+}
+
+unsafe extern "C" fn is_removed(dev: *mut rte_eth_dev) -> c_int {
+    // SAFETY: DPDK passes ethdevs of ours.
+    unsafe { PortPrivate::of(dev) }.device().is_away().into()
 }
 
 unsafe extern "C" fn infos_get(dev: *mut rte_eth_dev, info: *mut rte_eth_dev_info) -> c_int {
