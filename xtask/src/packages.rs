@@ -20,6 +20,10 @@ pub const BUILD: &[Package] = &[
         name: "libdpdk-dev",
         reason: "DPDK 22.11: the headers and libraries Penstock binds to",
     },
+    Package {
+        name: "libibverbs-dev",
+        reason: "rdma-core: the headers by which Mellanox cards are identified",
+    },
     Package { name: "dpdk-dev", reason: "dpdk-testpmd and others, which the driver's tests run" },
     Package { name: "libpcap-dev", reason: "packet sockets of the suite of NICs" },
     Package { name: "busybox", reason: "a DHCP client and ping for tests" },

@@ -197,7 +197,7 @@ fn the_application_hears_of_a_reset_and_recovers() {
     assert_eq!((status.rules, status.resets, status.is_away), (0, 1, true));
     detached(&mut card);
     let again = format!(
-        "port attach net_eswitch0,vfs=1,representor=vf0,profile=unlimited,reset-after-ms=100,control={}",
+        "port attach net_eswitch0,vfs=1,representor=vf0,profile=unlimited,reset-after-ms=3000,control={}",
         card.path.display()
     );
     card.testpmd.expect(&again, "Done");

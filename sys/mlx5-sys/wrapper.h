@@ -1,0 +1,3 @@
+/* What the bindings are generated from. */
+#include <infiniband/verbs.h>
+#include <infiniband/mlx5dv.h>
