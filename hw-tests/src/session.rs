@@ -133,11 +133,23 @@ impl Session {
             lines.remove(echo);
         }
         self.remember(line, &lines);
-        let shown = lines.iter().filter(|text| !text.is_empty()).take(LOGGED);
-        for text in std::iter::once(&line).filter(|line| !line.is_empty()).chain(shown) {
+        self.note(line, &lines);
+        Ok(lines.join("\n"))
+    }
+
+    /// Logs a command and its answer; of a command given again and again, the last answer.
+    fn note(&mut self, line: &str, answer: &[&str]) {
+        if line.is_empty() {
+            return;
+        }
+        if let Some(last) = self.log.rfind("> ").filter(|at| self.log[at + 2..].starts_with(line)) {
+            self.log.truncate(last);
+        }
+        let shown = answer.iter().filter(|text| !text.is_empty()).take(LOGGED);
+        self.log.push_str("> ");
+        for text in std::iter::once(&line).chain(shown) {
             let _ = writeln!(self.log, "{text}");
         }
-        Ok(lines.join("\n"))
     }
 
     /// Takes up all that testpmd has printed by now.

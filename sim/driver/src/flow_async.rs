@@ -385,7 +385,7 @@ pub unsafe extern "C" fn action_handle_destroy(
         let how = enqueue(queue, attr, user_data);
         let result = private.device().with_switch(|switch, now| {
             switch.flow_state.has_queue(port, queue)?;
-            let result = switch.eswitch.indirect_destroy(port, shared(handle));
+            let result = switch.eswitch.indirect_destroy(port, shared(handle), now);
             switch.complete(port, how, result.map_err(|refusal| refusal.errno), now)
         });
         Arrays::NONE.status(error, result)

@@ -388,7 +388,7 @@ unsafe extern "C" fn action_handle_destroy(
         let (private, port) = called(dev);
         let result = private
             .device()
-            .with_switch(|switch, _| switch.eswitch.indirect_destroy(port, shared(handle)));
+            .with_switch(|switch, now| switch.eswitch.indirect_destroy(port, shared(handle), now));
         Arrays::NONE.status(error, result)
     }
 }

@@ -109,7 +109,14 @@ impl Eswitch {
     ///
     /// # Errors
     /// `ENOENT` for an unknown one, `EBUSY` while rules use it.
-    pub fn indirect_destroy(&mut self, port: u16, handle: IndirectHandle) -> Result<(), FlowError> {
+    pub fn indirect_destroy(
+        &mut self,
+        port: u16,
+        handle: IndirectHandle,
+        now: Time,
+    ) -> Result<(), FlowError> {
+        // Rules that have left by now no longer use it.
+        self.settle(now);
         let users = self.indirect(port, handle)?.users;
         if users > 0 {
             let message = format!("{users} rules use the indirect action; destroy them first");

@@ -211,13 +211,13 @@ fn shared_actions_count_together_and_outlive_their_rules() {
         switch.indirect_query_count(VF0, shared, false, Time::ZERO).expect("a COUNT").packets
     };
     assert_eq!(count(&mut switch), 3);
-    assert_eq!(switch.indirect_destroy(VF0, shared).expect_err("in use").errno, EBUSY);
+    assert_eq!(switch.indirect_destroy(VF0, shared, Time(2)).expect_err("in use").errno, EBUSY);
     for rule in rules {
         switch.destroy(VF0, rule, Time::ZERO).expect("it is there");
     }
     assert_eq!(count(&mut switch), 3);
-    switch.indirect_destroy(VF0, shared).expect("unused");
-    assert_eq!(switch.indirect_destroy(VF0, shared).expect_err("gone").errno, ENOENT);
+    switch.indirect_destroy(VF0, shared, Time(2)).expect("unused");
+    assert_eq!(switch.indirect_destroy(VF0, shared, Time(2)).expect_err("gone").errno, ENOENT);
     let error = switch.indirect_create(VF0, &Action::Drop, Time::ZERO).expect_err("no object");
     assert!(error.message.contains("; "), "{error}");
 }
@@ -282,7 +282,7 @@ fn nothing_is_in_use_once_rules_are_gone() {
     };
     assert_eq!(switch.usage(Time(1)), used);
     switch.destroy(VF0, created.rule, Time(1)).expect("it is there");
-    switch.indirect_destroy(VF0, shared).expect("it is there");
+    switch.indirect_destroy(VF0, shared, Time(2)).expect("it is there");
     assert_eq!(switch.usage(Time(2)), Usage::default());
 }
 
