@@ -286,7 +286,7 @@ impl Command {
 
 /// What testpmd says of a command that did not reach the driver, or not with success.
 fn misunderstood(line: &str, output: &str) -> Option<String> {
-    const COMPLAINTS: [&str; 9] = [
+    const COMPLAINTS: [&str; 8] = [
         "Bad arguments",
         "Command not found",
         "Ambiguous command",
@@ -294,7 +294,6 @@ fn misunderstood(line: &str, output: &str) -> Option<String> {
         "is invalid",
         "not found",
         "Failed to",
-        "failed",
         "not destroyed",
     ];
     const ANSWERS: [(&str, &str); 4] = [

@@ -210,6 +210,7 @@ impl Session {
         if self.has_queues {
             for port in Port::ALL.map(Port::number) {
                 for queue in 0..QUEUES {
+                    self.command(&format!("flow push {port} queue {queue}"))?;
                     let pull = format!("flow pull {port} queue {queue}");
                     self.until(|session| {
                         Ok(session.command(&pull)?.contains("pulled 0 operations"))
