@@ -26,6 +26,11 @@ pub const BUILD: &[Package] = &[
     },
     Package { name: "dpdk-dev", reason: "dpdk-testpmd and others, which the driver's tests run" },
     Package { name: "libpcap-dev", reason: "packet sockets of the suite of NICs" },
+    Package {
+        name: "openvswitch-switch-dpdk",
+        reason: "a switch with hardware offload, which runs on the simulated NIC in tests",
+    },
+    Package { name: "valgrind", reason: "looks for what the driver does wrong in memory" },
     Package { name: "busybox", reason: "a DHCP client and ping for tests" },
     Package { name: "iproute2", reason: "network namespaces and interfaces" },
     Package { name: "libclang-dev", reason: "bindgen reads DPDK's headers with it" },

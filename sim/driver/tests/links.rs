@@ -241,7 +241,7 @@ fn mistakes_in_the_arguments_are_named() {
             "vf1: the cable x has two ends already; name another",
         ),
     ] {
-        let output = dpdk("dpdk-testpmd", &card, &format!("net_eswitch0,{arguments}"))
+        let output = dpdk(&["dpdk-testpmd"], &card, &format!("net_eswitch0,{arguments}"))
             .output()
             .expect("run dpdk-testpmd");
         let text = [output.stdout, output.stderr].concat();

@@ -290,7 +290,7 @@ fn faults_happen_when_they_are_due() {
 fn flow_perf_inserts_and_deletes() {
     let Some(_turn) = turn() else { return };
     let card = Namespace::new("card");
-    let output = dpdk("dpdk-test-flow-perf", &card, "net_eswitch0,vfs=1,representor=vf0")
+    let output = dpdk(&["dpdk-test-flow-perf"], &card, "net_eswitch0,vfs=1,representor=vf0")
         .args(["--", "--portmask=1", "--transfer", "--group=1", "--rules-count=20000"])
         .args(["--rules-batch=10000", "--ether", "--ipv4", "--tcp", "--port-id=1"])
         .arg("--deletion-rate")

@@ -11,14 +11,15 @@ use super::namespace::Namespace;
 /// A `dpdk-testpmd` whose failures are the test's.
 pub struct Testpmd(testpmd::Testpmd);
 
-/// The command of a DPDK program with one device of the driver: in memory of its own, beside others on the machine.
-pub fn dpdk(program: &str, namespace: &Namespace, device: &str) -> Command {
+/// The command of a DPDK program, perhaps under another one, with one device of the driver: in memory of its own, beside others on the machine.
+pub fn dpdk(program: &[&str], namespace: &Namespace, device: &str) -> Command {
     let mut command = Command::new("ip");
     command
         .args(["netns", "exec", &namespace.name])
         .env("RUNTIME_DIRECTORY", namespace.runtime.path())
         // Into a pipe, C programs would hold their output back.
-        .args(["stdbuf", "-oL", program])
+        .args(["stdbuf", "-oL"])
+        .args(program)
         .args(["--no-huge", "-m", "256", "--no-pci", "-l", "0,1"])
         .arg("-d")
         .arg(library())
@@ -30,8 +31,13 @@ pub fn dpdk(program: &str, namespace: &Namespace, device: &str) -> Command {
 impl Testpmd {
     /// Starts it and waits until it takes commands.
     pub fn start(namespace: &Namespace, device: &str, arguments: &[&str]) -> Self {
-        let mut command = dpdk("dpdk-testpmd", namespace, device);
+        let mut command = dpdk(&["dpdk-testpmd"], namespace, device);
         command.args(["--", "-i", "--total-num-mbufs=4096"]).args(arguments);
+        Self::run(command)
+    }
+
+    /// Runs a command that starts it, and waits until it takes commands.
+    pub fn run(command: Command) -> Self {
         Self(testpmd::Testpmd::start(command).unwrap_or_else(|problem| panic!("{problem}")))
     }
 
