@@ -71,7 +71,7 @@ pub(crate) fn domain(ingress: u32, egress: u32, transfer: u32) -> Result<Domain,
 ///
 /// # Safety
 /// `items` is null or points to an array that ends with END; spec, last and mask of each are null or point to the
-/// structure of the item's type.
+/// structure of the item's type, which leads to as many bytes as the spec says.
 pub unsafe fn decode_items(
     items: *const rte_flow_item,
     of: ItemsOf,
@@ -222,10 +222,24 @@ impl MatchSource for Pointers<'_> {
             // SAFETY: `decode_items` was promised the structure of the item's type, and is the only one to make this.
             (!from.is_null()).then(|| unsafe { std::slice::from_raw_parts(from.cast(), H::SIZE) })
         };
-        Ok(Match {
-            spec: load(spec).map(H::load),
-            last: load(last).map(H::load),
-            mask: load(mask).map(H::load),
-        })
+        let header = |from| load(from).map(H::load);
+        let mut asked = Match { spec: header(spec), last: header(last), mask: header(mask) };
+        let Some(place) = H::TAIL_POINTER else { return Ok(asked) };
+        let Some(values) = &asked.spec else {
+            return if mask.is_null() { Ok(asked) } else { Err(DecodeReason::OptionWithoutSpec) };
+        };
+        let length = H::tail_length(values)?;
+        for (from, header) in
+            [(spec, &mut asked.spec), (last, &mut asked.last), (mask, &mut asked.mask)]
+        {
+            let Some((bytes, header)) = load(from).zip(header.as_mut()) else { continue };
+            let pointer = bytes.get(place..).and_then(|rest| rest.first_chunk());
+            let tail = pointer.map_or(0, |pointer| usize::from_ne_bytes(*pointer)) as *const u8;
+            if !tail.is_null() {
+                // SAFETY: as many bytes as the spec says lie behind the pointers of all three structures.
+                header.set_tail(&unsafe { bytes_at(tail, length) });
+            }
+        }
+        Ok(asked)
     }
 }

@@ -91,12 +91,17 @@ impl Arena {
         place.as_ptr()
     }
 
-    /// Places a header's C structure.
-    fn header<H: Header>(&mut self, header: &H) -> *const c_void {
+    /// Places a header's C structure, and `tail` bytes that it leads to.
+    fn header<H: Header>(&mut self, header: &H, tail: usize) -> *const c_void {
         const { assert!(H::ALIGN <= align_of::<Word>()) };
         let place = self.reserve(H::SIZE);
         // SAFETY: reserved just now, zeroed, and nobody else's.
-        header.store(unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), H::SIZE) });
+        let bytes = unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), H::SIZE) };
+        header.store(bytes);
+        let pointer = H::TAIL_POINTER.and_then(|at| bytes.get_mut(at..)?.first_chunk_mut());
+        if let (Some(pointer), Some(tail)) = (pointer, header.tail().get(..tail)) {
+            *pointer = (self.slice(tail) as usize).to_ne_bytes();
+        }
         place.as_ptr().cast_const().cast()
     }
 
@@ -153,8 +158,9 @@ impl MatchVisitor for Place<'_> {
     }
 
     fn asked<H: Header>(&mut self, asked: &Match<H>) -> Self::Output {
+        let tail = asked.spec.as_ref().and_then(|spec| H::tail_length(spec).ok()).unwrap_or(0);
         let mut place =
-            |header: &Option<H>| header.as_ref().map_or(ptr::null(), |h| self.0.header(h));
+            |header: &Option<H>| header.as_ref().map_or(ptr::null(), |h| self.0.header(h, tail));
         (place(&asked.spec), place(&asked.last), place(&asked.mask))
     }
 }

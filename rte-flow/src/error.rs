@@ -204,6 +204,12 @@ pub enum DecodeReason {
     /// A last without a spec.
     #[error("an item has a last but no spec; give the spec or drop the last")]
     LastWithoutSpec,
+    /// A length of an option's data that no option has.
+    #[error("the option's length is {0} words; give 0 to 31")]
+    OptionLength(u8),
+    /// An option in a template without the length of its data.
+    #[error("a template's option needs a spec with its class, type and length; give it")]
+    OptionWithoutSpec,
     /// An action without the configuration it needs.
     #[error("the action needs a configuration; set conf")]
     MissingConf,
@@ -247,7 +253,10 @@ impl From<DecodeError> for FlowError {
             (DecodeReason::UnknownItem(_), _) => (ErrorKind::Item, ENOTSUP),
             (DecodeReason::UnknownAction(_), _) => (ErrorKind::Action, ENOTSUP),
             (DecodeReason::MaskWithoutSpec | DecodeReason::LastWithoutSpec, _) => {
-                (ErrorKind::ItemSpec, EINVAL)
+                (ErrorKind::Item, EINVAL)
+            }
+            (DecodeReason::OptionLength(_) | DecodeReason::OptionWithoutSpec, _) => {
+                (ErrorKind::Item, ENOTSUP)
             }
             (DecodeReason::ModifyMask, _) => (ErrorKind::Action, EINVAL),
             (DecodeReason::UnknownValue(..), _) => (ErrorKind::ActionConf, ENOTSUP),

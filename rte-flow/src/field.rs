@@ -91,6 +91,24 @@ bitflags! {
     }
 }
 
+bitflags! {
+    /// What connection tracking found of a packet (`RTE_FLOW_CONNTRACK_PKT_STATE_*`); none of it for packets that no
+    /// rule tracked.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct ConntrackState: u32 {
+        /// It belongs to its connection.
+        const VALID = 1;
+        /// It changed the connection's state.
+        const CHANGED = 1 << 1;
+        /// It does not belong to its connection.
+        const INVALID = 1 << 2;
+        /// Tracking is switched off, by the application or because of an invalid state.
+        const DISABLED = 1 << 3;
+        /// It contradicts itself and was not tracked.
+        const BAD = 1 << 4;
+    }
+}
+
 /// A field's type: a number of at most 128 bits that can be masked, compared, and stored.
 ///
 /// `wire` is network byte order, `host` that of the C bit fields and host-order integers on little-endian machines,
@@ -219,5 +237,17 @@ impl Field for Ipv6Extensions {
     }
     fn from_bits(bits: u128) -> Self {
         Self::from_bits_truncate(bits as u32)
+    }
+}
+
+impl Field for ConntrackState {
+    const BITS: u32 = 32;
+    const ONES: Self = Self::from_bits_retain(u32::MAX);
+
+    fn to_bits(self) -> u128 {
+        u128::from(self.bits())
+    }
+    fn from_bits(bits: u128) -> Self {
+        Self::from_bits_retain(bits as u32)
     }
 }

@@ -3,8 +3,9 @@
 use dpdk_sys::rte_flow_item_type;
 
 use crate::header::{
-    Any, Eth, EthdevPort, FieldInfo, Header, Icmp, Icmp6, Integrity, Ipv4, Ipv6, Mark, Meta,
-    PortId, Tag, Tcp, Udp, Vlan, Vxlan,
+    Any, ArpEthIpv4, Conntrack, Esp, Eth, EthdevPort, FieldInfo, Geneve, GeneveOption, Gre, GreKey,
+    GreOption, Gtp, Header, Icmp, Icmp6, Integrity, Ipv4, Ipv6, Ipv6FragExt, Mark, Meta, Nvgre,
+    PortId, Sctp, Tag, Tcp, Udp, Vlan, Vxlan, VxlanGpe,
 };
 
 /// What an item asks: `spec` to `last` (inclusive, per field), each under `mask`.
@@ -99,13 +100,13 @@ impl FieldMatch {
 }
 
 macro_rules! items {
-    ($($(#[$doc:meta])* $kind:ident($header:ty) = $number:ident, $name:literal;)+) => {
+    ($($(#[$doc:meta])* $kind:ident($held:ty: $header:ty) = $number:ident, $name:literal;)+) => {
         /// One item of a pattern. The END item is implied by the pattern's end.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Item {
             /// Nothing; a place holder (`RTE_FLOW_ITEM_TYPE_VOID`).
             Void,
-            $($(#[$doc])* $kind(Match<$header>),)+
+            $($(#[$doc])* $kind($held),)+
         }
 
         /// Which item, without what it asks.
@@ -168,7 +169,8 @@ macro_rules! items {
                 }
             }
 
-            /// The item as a pattern template has it: what is looked at, without values, but for a register's number.
+            /// The item as a pattern template has it: what is looked at, without values, but for what says where to look:
+            /// a register's number, an option's class, type and length.
             #[must_use]
             pub fn to_template(&self) -> Self {
                 match self {
@@ -177,8 +179,46 @@ macro_rules! items {
                         spec: asked.spec.map(|tag| Tag { data: 0, index: tag.index }),
                         ..asked.to_mask()
                     }),
-                    $(#[allow(unreachable_patterns, reason = "TAG has an arm of its own")]
-                    Self::$kind(asked) => Self::$kind(asked.to_mask()),)+
+                    Self::GeneveOpt(asked) => Self::GeneveOpt(Box::new(Match {
+                        spec: asked.spec.map(|option| GeneveOption {
+                            data: [0; GeneveOption::MAX_DATA],
+                            ..option
+                        }),
+                        ..asked.to_mask()
+                    })),
+                    $(#[allow(unreachable_patterns, reason = "two kinds have arms of their own")]
+                    Self::$kind(asked) => Self::$kind(asked.to_mask().into()),)+
+                }
+            }
+
+            /// The same with the mask in force written out.
+            #[must_use]
+            pub fn with_mask(&self) -> Self {
+                match self {
+                    Self::Void => Self::Void,
+                    $(Self::$kind(asked) => {
+                        let mask = Some(asked.effective_mask());
+                        Self::$kind(Match { mask, spec: asked.spec, last: asked.last }.into())
+                    })+
+                }
+            }
+
+            /// A rule's item where this is the pattern template's: the mask is the template's, the rest the rule's.
+            ///
+            /// # Errors
+            /// Another kind of item; no spec where the mask looks at something.
+            pub fn with_values_of(&self, value: &Self) -> Result<Self, TemplateMismatch> {
+                match (self, value) {
+                    (Self::Void, Self::Void) => Ok(Self::Void),
+                    $((Self::$kind(template), Self::$kind(value)) => {
+                        let mask = template.effective_mask();
+                        if value.spec.is_none() && mask != Default::default() {
+                            return Err(TemplateMismatch::NoSpec);
+                        }
+                        let (spec, last) = (value.spec, value.last);
+                        Ok(Self::$kind(Match { spec, last, mask: Some(mask) }.into()))
+                    })+
+                    _ => Err(TemplateMismatch::Kind),
                 }
             }
 
@@ -202,11 +242,20 @@ macro_rules! items {
             pub(crate) fn build<S: MatchSource>(kind: ItemKind, source: &S) -> Result<Self, S::Error> {
                 Ok(match kind {
                     ItemKind::Void => Self::Void,
-                    $(ItemKind::$kind => Self::$kind(source.asked::<$header>()?),)+
+                    $(ItemKind::$kind => Self::$kind(source.asked::<$header>()?.into()),)+
                 })
             }
         }
     };
+}
+
+/// Why a rule's item does not fit its pattern template's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TemplateMismatch {
+    /// It is of another kind.
+    Kind,
+    /// It has no spec, and the template's mask looks at something.
+    NoSpec,
 }
 
 /// Code over what an item carries, whatever its type; implemented by the encoder.
@@ -229,37 +278,63 @@ pub(crate) trait MatchSource {
 
 items! {
     /// Any protocol.
-    Any(Any) = RTE_FLOW_ITEM_TYPE_ANY, "any";
+    Any(Match<Any>: Any) = RTE_FLOW_ITEM_TYPE_ANY, "any";
     /// The ethdev port of the packet's origin, deprecated form.
-    PortId(PortId) = RTE_FLOW_ITEM_TYPE_PORT_ID, "port_id";
+    PortId(Match<PortId>: PortId) = RTE_FLOW_ITEM_TYPE_PORT_ID, "port_id";
     /// Sent by the application through this ethdev port.
-    PortRepresentor(EthdevPort) = RTE_FLOW_ITEM_TYPE_PORT_REPRESENTOR, "port_representor";
+    PortRepresentor(Match<EthdevPort>: EthdevPort) = RTE_FLOW_ITEM_TYPE_PORT_REPRESENTOR, "port_representor";
     /// Sent by the entity (VF, wire) that this ethdev port represents.
-    RepresentedPort(EthdevPort) = RTE_FLOW_ITEM_TYPE_REPRESENTED_PORT, "represented_port";
+    RepresentedPort(Match<EthdevPort>: EthdevPort) = RTE_FLOW_ITEM_TYPE_REPRESENTED_PORT, "represented_port";
     /// Ethernet.
-    Eth(Eth) = RTE_FLOW_ITEM_TYPE_ETH, "eth";
+    Eth(Match<Eth>: Eth) = RTE_FLOW_ITEM_TYPE_ETH, "eth";
     /// 802.1Q.
-    Vlan(Vlan) = RTE_FLOW_ITEM_TYPE_VLAN, "vlan";
+    Vlan(Match<Vlan>: Vlan) = RTE_FLOW_ITEM_TYPE_VLAN, "vlan";
+    /// ARP for Ethernet and IPv4.
+    ArpEthIpv4(Match<ArpEthIpv4>: ArpEthIpv4) = RTE_FLOW_ITEM_TYPE_ARP_ETH_IPV4, "arp_eth_ipv4";
     /// IPv4.
-    Ipv4(Ipv4) = RTE_FLOW_ITEM_TYPE_IPV4, "ipv4";
+    Ipv4(Match<Ipv4>: Ipv4) = RTE_FLOW_ITEM_TYPE_IPV4, "ipv4";
     /// IPv6.
-    Ipv6(Ipv6) = RTE_FLOW_ITEM_TYPE_IPV6, "ipv6";
+    Ipv6(Match<Ipv6>: Ipv6) = RTE_FLOW_ITEM_TYPE_IPV6, "ipv6";
+    /// IPv6 fragment header.
+    Ipv6FragExt(Match<Ipv6FragExt>: Ipv6FragExt) = RTE_FLOW_ITEM_TYPE_IPV6_FRAG_EXT, "ipv6_frag_ext";
     /// TCP.
-    Tcp(Tcp) = RTE_FLOW_ITEM_TYPE_TCP, "tcp";
+    Tcp(Match<Tcp>: Tcp) = RTE_FLOW_ITEM_TYPE_TCP, "tcp";
     /// UDP.
-    Udp(Udp) = RTE_FLOW_ITEM_TYPE_UDP, "udp";
+    Udp(Match<Udp>: Udp) = RTE_FLOW_ITEM_TYPE_UDP, "udp";
+    /// SCTP.
+    Sctp(Match<Sctp>: Sctp) = RTE_FLOW_ITEM_TYPE_SCTP, "sctp";
     /// ICMP.
-    Icmp(Icmp) = RTE_FLOW_ITEM_TYPE_ICMP, "icmp";
+    Icmp(Match<Icmp>: Icmp) = RTE_FLOW_ITEM_TYPE_ICMP, "icmp";
     /// `ICMPv6`.
-    Icmp6(Icmp6) = RTE_FLOW_ITEM_TYPE_ICMP6, "icmp6";
+    Icmp6(Match<Icmp6>: Icmp6) = RTE_FLOW_ITEM_TYPE_ICMP6, "icmp6";
+    /// ESP.
+    Esp(Match<Esp>: Esp) = RTE_FLOW_ITEM_TYPE_ESP, "esp";
     /// VXLAN.
-    Vxlan(Vxlan) = RTE_FLOW_ITEM_TYPE_VXLAN, "vxlan";
+    Vxlan(Match<Vxlan>: Vxlan) = RTE_FLOW_ITEM_TYPE_VXLAN, "vxlan";
+    /// VXLAN-GPE.
+    VxlanGpe(Match<VxlanGpe>: VxlanGpe) = RTE_FLOW_ITEM_TYPE_VXLAN_GPE, "vxlan-gpe";
+    /// GENEVE.
+    Geneve(Match<Geneve>: Geneve) = RTE_FLOW_ITEM_TYPE_GENEVE, "geneve";
+    /// An option of GENEVE.
+    GeneveOpt(Box<Match<GeneveOption>>: GeneveOption) = RTE_FLOW_ITEM_TYPE_GENEVE_OPT, "geneve-opt";
+    /// GRE.
+    Gre(Match<Gre>: Gre) = RTE_FLOW_ITEM_TYPE_GRE, "gre";
+    /// GRE's key.
+    GreKey(Match<GreKey>: GreKey) = RTE_FLOW_ITEM_TYPE_GRE_KEY, "gre_key";
+    /// GRE's optional fields.
+    GreOption(Match<GreOption>: GreOption) = RTE_FLOW_ITEM_TYPE_GRE_OPTION, "gre_option";
+    /// NVGRE.
+    Nvgre(Match<Nvgre>: Nvgre) = RTE_FLOW_ITEM_TYPE_NVGRE, "nvgre";
+    /// GTP.
+    Gtp(Match<Gtp>: Gtp) = RTE_FLOW_ITEM_TYPE_GTP, "gtp";
     /// Metadata.
-    Meta(Meta) = RTE_FLOW_ITEM_TYPE_META, "meta";
+    Meta(Match<Meta>: Meta) = RTE_FLOW_ITEM_TYPE_META, "meta";
     /// A register.
-    Tag(Tag) = RTE_FLOW_ITEM_TYPE_TAG, "tag";
+    Tag(Match<Tag>: Tag) = RTE_FLOW_ITEM_TYPE_TAG, "tag";
     /// A mark.
-    Mark(Mark) = RTE_FLOW_ITEM_TYPE_MARK, "mark";
+    Mark(Match<Mark>: Mark) = RTE_FLOW_ITEM_TYPE_MARK, "mark";
     /// The device's integrity checks.
-    Integrity(Integrity) = RTE_FLOW_ITEM_TYPE_INTEGRITY, "integrity";
+    Integrity(Match<Integrity>: Integrity) = RTE_FLOW_ITEM_TYPE_INTEGRITY, "integrity";
+    /// What connection tracking found.
+    Conntrack(Match<Conntrack>: Conntrack) = RTE_FLOW_ITEM_TYPE_CONNTRACK, "conntrack";
 }

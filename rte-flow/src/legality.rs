@@ -1,10 +1,12 @@
 //! The one place that says what a profile accepts: the compiler asks before, the simulated NIC refuses by it.
 
+mod pattern;
+
 use crate::action::{Action, ActionKind};
 use crate::attribute::Domain;
 use crate::error::{EINVAL, ENOTSUP, ErrorKind, FlowError};
-use crate::header::{Header, Tag, Udp};
-use crate::item::{FieldMatch, Item, ItemKind};
+use crate::header::{Header, Udp};
+use crate::item::{Item, ItemKind};
 use crate::modify::{FieldId, ModifyField, ModifyOperation, ModifySource};
 use crate::profile::{Fates, Place, Profile, TransferPorts};
 use crate::rule::Rule;
@@ -32,7 +34,7 @@ pub struct Context {
 /// # Errors
 /// The first thing it refuses, as `rte_flow` reports it, with what to do.
 pub fn check(rule: &Rule, profile: &Profile, context: Context) -> Result<(), FlowError> {
-    let check = Check { rule, profile, is_root: is_root(rule, profile) };
+    let check = Check { rule, profile, api: context.api, is_root: is_root(rule, profile) };
     check.interface(context)?;
     check.attributes(context)?;
     check.pattern()?;
@@ -47,6 +49,7 @@ fn is_root(rule: &Rule, profile: &Profile) -> bool {
 struct Check<'a> {
     rule: &'a Rule,
     profile: &'a Profile,
+    api: Api,
     is_root: bool,
 }
 
@@ -108,89 +111,6 @@ impl Check<'_> {
             ));
         }
         Ok(())
-    }
-
-    fn pattern(&self) -> Result<(), FlowError> {
-        let pattern = &self.rule.pattern;
-        if let Some(most) = self.profile.limits.items.filter(|most| pattern.len() > *most) {
-            let message =
-                format!("a pattern has at most {most} items; split the rule over two groups");
-            return Err(FlowError::item(most, ErrorKind::ItemNumber, EINVAL, message));
-        }
-        stacking(pattern)?;
-        let mut words = 0;
-        for (index, item) in pattern.iter().enumerate() {
-            words += self.item(index, item)?;
-        }
-        if let Some(most) = self.profile.limits.match_words.filter(|most| words > *most) {
-            let message = format!(
-                "the pattern is {words} words of 32 bits wide, the card matches {most}; match fewer fields"
-            );
-            return Err(FlowError::other(ErrorKind::ItemNumber, ENOTSUP, message));
-        }
-        Ok(())
-    }
-
-    /// Checks one item; returns how many words of 32 bits its matched fields take.
-    fn item(&self, index: usize, item: &Item) -> Result<u32, FlowError> {
-        let kind = item.kind();
-        let Some(accepted) = self.profile.item(kind) else {
-            let message = format!("item {kind} is not supported; match without it or in software");
-            return Err(FlowError::item(index, ErrorKind::Item, ENOTSUP, message));
-        };
-        self.place(kind.name(), "item", &accepted.place)
-            .map_err(|message| FlowError::item(index, ErrorKind::Item, ENOTSUP, message))?;
-        let mut bits = 0;
-        let mut refused = Ok(());
-        let has = |set: u64, field: &FieldMatch| set >> field.index & 1 == 1;
-        item.for_each_field(&mut |field| {
-            if refused.is_err() {
-                return;
-            }
-            let name = field.info.name;
-            let mut refuse = |error_kind, message| {
-                refused = Err(FlowError::item(index, error_kind, ENOTSUP, message));
-            };
-            if field.mask == 0 {
-                if has(accepted.required, &field) {
-                    refuse(
-                        ErrorKind::ItemMask,
-                        format!("item {kind} must match {name}; set its mask"),
-                    );
-                }
-                return;
-            }
-            bits += field.info.bits.min(field.mask.count_ones().next_multiple_of(8));
-            if !has(accepted.fields, &field) {
-                refuse(
-                    ErrorKind::ItemMask,
-                    format!("{kind}.{name} cannot be matched; leave it out of the mask"),
-                );
-            } else if has(accepted.whole, &field) && !field.is_full() {
-                refuse(
-                    ErrorKind::ItemMask,
-                    format!("{kind}.{name} is matched whole or not at all; set all its mask bits"),
-                );
-            } else if field.last.is_some() && !has(accepted.ranges, &field) {
-                refuse(
-                    ErrorKind::ItemLast,
-                    format!("{kind}.{name} cannot be matched by range; use a mask"),
-                );
-            } else if has(accepted.nonzero, &field)
-                && field.spec.is_some_and(|spec| spec & field.mask == 0)
-            {
-                refuse(
-                    ErrorKind::ItemSpec,
-                    format!("{kind}.{name} cannot be matched against 0; use another value"),
-                );
-            }
-        });
-        refused?;
-        if let Item::Tag(asked) = item {
-            self.tag(asked.spec.map_or(0, |tag: Tag| u32::from(tag.index)))
-                .map_err(|message| FlowError::item(index, ErrorKind::ItemSpec, EINVAL, message))?;
-        }
-        Ok(bits.div_ceil(32))
     }
 
     fn tag(&self, index: u32) -> Result<(), String> {
@@ -402,61 +322,6 @@ impl Check<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// Layers must stand on what carries them.
-fn stacking(pattern: &[Item]) -> Result<(), FlowError> {
-    #[derive(Clone, Copy, PartialEq, PartialOrd)]
-    enum Layer {
-        Nothing,
-        Link,
-        Network,
-        Transport,
-    }
-    let mut below = Layer::Nothing;
-    let mut is_udp = false;
-    for (index, item) in pattern.iter().enumerate() {
-        let refuse =
-            |message: String| Err(FlowError::item(index, ErrorKind::Item, EINVAL, message));
-        let kind = item.kind();
-        match kind {
-            ItemKind::Eth | ItemKind::Vlan => {
-                if below > Layer::Link || (kind == ItemKind::Eth && below == Layer::Link) {
-                    return refuse(format!("item {kind} follows a higher layer; put it first"));
-                }
-                below = Layer::Link;
-            }
-            ItemKind::Ipv4 | ItemKind::Ipv6 => {
-                if below >= Layer::Network {
-                    return refuse(format!("item {kind} follows another network layer; match one"));
-                }
-                below = Layer::Network;
-            }
-            ItemKind::Tcp | ItemKind::Udp | ItemKind::Icmp | ItemKind::Icmp6 => {
-                if below != Layer::Network {
-                    return refuse(format!("item {kind} needs ipv4 or ipv6 before it; add one"));
-                }
-                below = Layer::Transport;
-                is_udp = kind == ItemKind::Udp;
-            }
-            ItemKind::Vxlan => {
-                if below != Layer::Transport || !is_udp {
-                    return refuse("item vxlan needs an outer udp before it; add one".to_owned());
-                }
-                below = Layer::Nothing;
-            }
-            ItemKind::Void
-            | ItemKind::Any
-            | ItemKind::PortId
-            | ItemKind::PortRepresentor
-            | ItemKind::RepresentedPort
-            | ItemKind::Meta
-            | ItemKind::Tag
-            | ItemKind::Mark
-            | ItemKind::Integrity => {}
-        }
-    }
-    Ok(())
 }
 
 /// How many bytes of header an item of an encapsulation's definition stands for.

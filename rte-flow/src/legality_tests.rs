@@ -6,14 +6,14 @@ use super::*;
 use crate::action::{RawEncap, SetTag};
 use crate::attribute::Attributes;
 use crate::error::Cause;
-use crate::header::{Eth, EthdevPort, Ipv4, Ipv6, Meta, Tcp, Vxlan};
+use crate::header::{Eth, EthdevPort, Ipv4, Tcp, Vxlan};
 use crate::item::Match;
 use crate::modify::FieldRef;
 
-const SWS: &str = "bluefield3-sws-22.11";
-const HWS: &str = "bluefield3-hws-22.11";
+pub(super) const SWS: &str = "bluefield3-sws-22.11";
+pub(super) const HWS: &str = "bluefield3-hws-22.11";
 
-fn connection() -> Rule {
+pub(super) fn connection() -> Rule {
     Rule {
         attributes: Attributes { group: 3, priority: 0, domain: Domain::Transfer },
         pattern: vec![
@@ -30,21 +30,21 @@ fn connection() -> Rule {
     }
 }
 
-fn on(profile: &str, rule: &Rule) -> Result<(), FlowError> {
+pub(super) fn on(profile: &str, rule: &Rule) -> Result<(), FlowError> {
     let profile = Profile::named(profile).expect("a built-in profile");
     let api = if profile.interface.synchronous { Api::Synchronous } else { Api::Template };
     check(rule, &profile, Context { api, is_proxy: true })
 }
 
 /// The rule with one thing changed, on a profile.
-fn with(profile: &str, change: impl FnOnce(&mut Rule)) -> Result<(), FlowError> {
+pub(super) fn with(profile: &str, change: impl FnOnce(&mut Rule)) -> Result<(), FlowError> {
     let mut rule = connection();
     change(&mut rule);
     on(profile, &rule)
 }
 
 #[track_caller]
-fn refused(result: Result<(), FlowError>, kind: ErrorKind, errno: i32, cause: Cause) {
+pub(super) fn refused(result: Result<(), FlowError>, kind: ErrorKind, errno: i32, cause: Cause) {
     let error = result.expect_err("refused");
     assert_eq!((error.kind, error.errno, error.cause), (kind, errno, cause), "{error}");
     assert!(error.message.contains(';'), "says what to do: {error}");
@@ -52,7 +52,7 @@ fn refused(result: Result<(), FlowError>, kind: ErrorKind, errno: i32, cause: Ca
 
 #[test]
 fn a_connection_is_accepted_everywhere() {
-    for profile in ["unlimited", SWS, HWS] {
+    for profile in Profile::names() {
         assert_eq!(on(profile, &connection()), Ok(()), "{profile}");
     }
 }
@@ -69,28 +69,6 @@ fn each_steering_mode_has_its_interface() {
     let hws = Profile::named(HWS).expect("a built-in profile");
     let elsewhere = Context { api: Api::Template, is_proxy: false };
     refused(check(&rule, &hws, elsewhere), ErrorKind::Transfer, EINVAL, Cause::Attributes);
-}
-
-#[test]
-fn lengths_are_matched_by_the_unlimited_profile_alone() {
-    let bounded = |rule: &mut Rule| {
-        let range = Match {
-            spec: Some(Ipv4::default()),
-            last: Some(Ipv4 { total_length: 1450, ..Ipv4::default() }),
-            mask: Some(Ipv4 { total_length: 0xffff, ..Ipv4::default() }),
-        };
-        rule.pattern[2] = Item::Ipv4(range);
-    };
-    assert_eq!(with("unlimited", bounded), Ok(()));
-    refused(with(SWS, bounded), ErrorKind::ItemMask, ENOTSUP, Cause::Item(2));
-    let ttl_range = |rule: &mut Rule| {
-        rule.pattern[2] = Item::Ipv4(Match {
-            spec: Some(Ipv4 { ttl: 2, ..Ipv4::default() }),
-            last: Some(Ipv4 { ttl: 255, ..Ipv4::default() }),
-            mask: Some(Ipv4 { ttl: 255, ..Ipv4::default() }),
-        });
-    };
-    refused(with(SWS, ttl_range), ErrorKind::ItemLast, ENOTSUP, Cause::Item(2));
 }
 
 #[test]
@@ -255,36 +233,4 @@ fn encapsulation_and_decapsulation_fit_the_card() {
         rule.actions = vec![Action::VxlanDecap, Action::Drop];
     };
     refused(with(SWS, egress), ErrorKind::Action, ENOTSUP, Cause::Action(0));
-}
-
-#[test]
-fn items_fit_the_card_and_each_other() {
-    refused(
-        with(SWS, |rule| {
-            rule.pattern.remove(2);
-        }),
-        ErrorKind::Item,
-        EINVAL,
-        Cause::Item(2),
-    );
-    let partial = Match::masked(EthdevPort { port_id: 1 }, EthdevPort { port_id: 1 });
-    refused(
-        with(SWS, |rule| rule.pattern[0] = Item::RepresentedPort(partial)),
-        ErrorKind::ItemMask,
-        ENOTSUP,
-        Cause::Item(0),
-    );
-    let zero = Match::masked(Meta { data: 1 }, Meta { data: 0 });
-    refused(
-        with(SWS, |rule| rule.pattern[0] = Item::Meta(zero)),
-        ErrorKind::ItemMask,
-        ENOTSUP,
-        Cause::Item(0),
-    );
-    let six = |rule: &mut Rule| {
-        let addresses = Match::<Ipv6>::default().src(1_u128).dst(2_u128).protocol(6_u8);
-        rule.pattern[2] = Item::Ipv6(addresses);
-    };
-    assert_eq!(with(SWS, six), Ok(()));
-    refused(with(HWS, six), ErrorKind::ItemNumber, ENOTSUP, Cause::None);
 }

@@ -14,6 +14,7 @@ mod error;
 mod field;
 mod header;
 mod item;
+mod layers;
 mod legality;
 mod meter;
 mod modify;
@@ -39,18 +40,20 @@ pub use error::{
     Cause, DecodeError, DecodeReason, EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC,
     ENOTSUP, ErrorKind, FlowError,
 };
-pub use field::{Field, IntegrityBits, Ipv6Extensions, U24};
+pub use field::{ConntrackState, Field, IntegrityBits, Ipv6Extensions, U24};
 pub use header::{
-    Any, Eth, EthdevPort, FieldInfo, Header, Icmp, Icmp6, Integrity, Ipv4, Ipv6, Mark, Meta,
-    PortId, Tag, Tcp, Udp, Vlan, Vxlan,
+    Any, ArpEthIpv4, Conntrack, Esp, Eth, EthdevPort, FieldInfo, Geneve, GeneveOption,
+    GeneveOptionId, Gre, GreKey, GreOption, Gtp, Header, Icmp, Icmp6, Integrity, Ipv4, Ipv6,
+    Ipv6FragExt, Mark, Meta, Nvgre, PortId, Sctp, Tag, Tcp, Udp, Vlan, Vxlan, VxlanGpe,
 };
-pub use item::{FieldMatch, Item, ItemKind, Match};
+pub use item::{FieldMatch, Item, ItemKind, Match, TemplateMismatch};
+pub use layers::{Depth, Layers, Position};
 pub use legality::{Api, Context, check};
 pub use meter::{Color, MeterMark, MeterPolicyHandle, MeterProfileHandle};
 pub use modify::{FieldId, FieldRef, ModifyField, ModifyOperation, ModifySource};
 pub use profile::{
-    Duplicates, Encap, Fates, Interface, Limits, Profile, ProfileError, SpecOutsideMask, Steering,
-    Timing, TransferPorts,
+    ConntrackItem, Duplicates, Encap, Fates, Fragments, Interface, IpInIp, Limits, Matching,
+    PortItems, Profile, ProfileError, SpecOutsideMask, Steering, Timing, TransferPorts, VlanTags,
 };
 pub use rule::Rule;
 pub use template::{

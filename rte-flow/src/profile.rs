@@ -3,13 +3,14 @@
 //! The files in `profiles/` are built in; `docs/reference/nic-profiles.md` describes their fields. [`crate::check`] says
 //! what a profile accepts; the simulated NIC also obeys timing, table sizes and the behaviour on duplicates.
 
-use std::collections::BTreeMap;
+mod file;
 
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::action::ActionKind;
 use crate::attribute::Domain;
+use crate::header::GeneveOptionId;
 use crate::item::ItemKind;
 use crate::modify::FieldId;
 
@@ -114,6 +115,81 @@ pub struct Interface {
     pub spec_outside_mask: SpecOutsideMask,
 }
 
+/// What an item that asks for a VLAN tag says of further tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VlanTags {
+    /// Nothing.
+    AtLeast,
+    /// That there is none, unless the pattern asks for one.
+    Exactly,
+}
+
+/// How fragments are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fragments {
+    /// By the header's bits.
+    Bits,
+    /// By one flag: fragments from whole packets. A mask over some of the bits asks for the flag too.
+    Flag,
+}
+
+/// What port items stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortItems {
+    /// What `rte_flow` says.
+    Ports,
+    /// Virtual ports of the switch: all that software sends comes from one, whatever port `PORT_REPRESENTOR` names;
+    /// `REPRESENTED_PORT` without spec asks for nothing, and `PORT_ID` without spec for the rule's own port.
+    VirtualPorts,
+}
+
+/// What the item CONNTRACK compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConntrackItem {
+    /// Each flag by itself.
+    Flags,
+    /// A register in which "valid" is 0, as it is for packets that nobody tracked.
+    Syndrome,
+}
+
+/// When a second IP item is the packet inside the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IpInIp {
+    /// Never.
+    Never,
+    /// When the first asks for the second's protocol number.
+    ByProtocol,
+    /// Unless the first asks for another protocol.
+    Always,
+}
+
+/// How items are understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Matching {
+    /// How many items VLAN a stack of headers has, 1 or 2.
+    pub vlan_items: u8,
+    /// What an item that asks for a tag says of further tags.
+    pub vlan_tags: VlanTags,
+    /// How fragments are told apart.
+    pub fragments: Fragments,
+    /// What port items stand for.
+    pub ports: PortItems,
+    /// What CONNTRACK compares.
+    pub conntrack: ConntrackItem,
+    /// When IP follows IP.
+    pub ip_in_ip: IpInIp,
+    /// INTEGRITY asks only for checks of layers that the pattern names.
+    pub integrity_needs_layers: bool,
+    /// A `GENEVE_OPT` also asks that it is the packet's only option, unless the pattern asks for GENEVE's `optlen`.
+    pub geneve_option_alone: bool,
+}
+
 /// How fast the card is; absent: at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -149,10 +225,35 @@ pub struct Limits {
     pub match_words: Option<u32>,
     /// Registers of the item TAG and the action `SET_TAG`.
     pub tags: Option<u32>,
+    /// Different `GENEVE_OPT` (class, type and length) of the device.
+    pub geneve_options: Option<u64>,
+    /// Words of 32 bits of their data together.
+    pub geneve_option_words: Option<u64>,
     /// Modify-header commands of a rule.
     pub modify_commands: Option<u32>,
     /// Modify-header commands of a rule in a root group.
     pub root_modify_commands: Option<u32>,
+}
+
+impl Limits {
+    /// Whether a device of this size knows all these options of GENEVE, which differ from each other.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub fn admit_options(&self, options: &[GeneveOptionId]) -> Result<(), String> {
+        if let Some(most) = self.geneve_options.filter(|most| options.len() as u64 > *most) {
+            return Err(format!(
+                "the device knows {most} different options of GENEVE at a time; remove the rules with the others"
+            ));
+        }
+        let words: u64 = options.iter().map(|option| u64::from(option.length)).sum();
+        if let Some(most) = self.geneve_option_words.filter(|most| words > *most) {
+            return Err(format!(
+                "the data of the device's options has {most} words of 32 bits together; match shorter ones"
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Encapsulation and decapsulation.
@@ -178,10 +279,24 @@ pub(crate) struct ItemRule {
     pub whole: u64,
     /// Fields with ranges.
     pub ranges: u64,
+    /// Fields whose `last` is accepted and not looked at.
+    pub ranges_ignored: u64,
     /// Fields that must be matched.
     pub required: u64,
     /// Fields whose value must not be 0.
     pub nonzero: u64,
+    /// Fields of bits that are asked to be set, never to be clear.
+    pub positive: u64,
+    /// The bits of fields of which not all can be matched.
+    pub bits: Vec<(usize, u128)>,
+    /// Values that fields cannot be matched against.
+    pub excluded: Vec<(usize, Vec<u64>)>,
+    /// The largest values that fields can be matched against.
+    pub highest: Vec<(usize, u64)>,
+    /// A pattern has the item once for each stack of headers.
+    pub once: bool,
+    /// The item must have a spec.
+    pub spec: bool,
     /// Where.
     pub place: Place,
 }
@@ -255,6 +370,8 @@ pub struct Profile {
     pub timing: Timing,
     /// Sizes.
     pub limits: Limits,
+    /// How items are understood.
+    pub matching: Matching,
     /// Encapsulation.
     pub encap: Encap,
     /// How many fate actions a rule has.
@@ -283,6 +400,8 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("unlimited", include_str!("../profiles/unlimited.toml")),
     ("bluefield3-sws-22.11", include_str!("../profiles/bluefield3-sws-22.11.toml")),
     ("bluefield3-hws-22.11", include_str!("../profiles/bluefield3-hws-22.11.toml")),
+    ("bluefield3-hws-24.11", include_str!("../profiles/bluefield3-hws-24.11.toml")),
+    ("bluefield2-sws-22.11", include_str!("../profiles/bluefield2-sws-22.11.toml")),
 ];
 
 /// A shorter name and the profile it stands for.
@@ -314,11 +433,7 @@ impl Profile {
     /// # Errors
     /// What is wrong with the text, in one line.
     pub fn from_toml(origin: &str, text: &str) -> Result<Self, ProfileError> {
-        let file: File = toml::from_str(text).map_err(|error| ProfileError::Syntax {
-            origin: origin.to_owned(),
-            message: error.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
-        })?;
-        file.resolve(&Names { origin })
+        file::read(origin, text)
     }
 
     /// What is accepted of an item.
@@ -349,6 +464,12 @@ impl Profile {
         self.field_bit(kind, field, |rule| rule.fields & rule.ranges)
     }
 
+    /// Whether the card takes a range over the field with this index in the item, and matches its lower end alone.
+    #[must_use]
+    pub fn ignores_range(&self, kind: ItemKind, field: usize) -> bool {
+        self.item(kind).is_some_and(|rule| rule.ranges_ignored >> field & 1 == 1)
+    }
+
     fn field_bit(&self, kind: ItemKind, field: &str, set: impl Fn(&ItemRule) -> u64) -> bool {
         let index = kind.fields().iter().position(|info| info.name == field);
         let bit = index.map_or(0, |index| 1 << index);
@@ -376,199 +497,6 @@ impl Profile {
     }
 }
 
-/// The file as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    name: String,
-    steering: Steering,
-    fates: Fates,
-    root_domains: Vec<Domain>,
-    jump_to_root: bool,
-    interface: Interface,
-    #[serde(default)]
-    timing: Timing,
-    #[serde(default)]
-    limits: Limits,
-    encap: Encap,
-    #[serde(default)]
-    order: Vec<Vec<String>>,
-    #[serde(default)]
-    at_most_one: Vec<String>,
-    modify: ModifyFile,
-    items: Option<BTreeMap<String, ItemFile>>,
-    actions: Option<BTreeMap<String, ActionFile>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ModifyFile {
-    destinations: Option<Vec<String>>,
-    inner: bool,
-    sub: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ItemFile {
-    fields: Option<Vec<String>>,
-    #[serde(default)]
-    whole: Vec<String>,
-    #[serde(default)]
-    ranges: Vec<String>,
-    #[serde(default)]
-    required: Vec<String>,
-    #[serde(default)]
-    nonzero: Vec<String>,
-    domains: Option<Vec<Domain>>,
-    #[serde(default = "yes")]
-    root: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ActionFile {
-    domains: Option<Vec<Domain>>,
-    #[serde(default = "yes")]
-    root: bool,
-}
-
-const fn yes() -> bool {
-    true
-}
-
-const EVERYWHERE: [Domain; 3] = [Domain::Ingress, Domain::Egress, Domain::Transfer];
-
-/// Turns names into what they stand for.
-struct Names<'a> {
-    origin: &'a str,
-}
-
-impl Names<'_> {
-    fn wrong(&self, table: &str, name: &str) -> ProfileError {
-        ProfileError::Name {
-            origin: self.origin.to_owned(),
-            table: table.to_owned(),
-            name: name.to_owned(),
-        }
-    }
-
-    fn fields(&self, kind: ItemKind, names: &[String]) -> Result<u64, ProfileError> {
-        names.iter().try_fold(0, |bits, name| {
-            let index = kind.fields().iter().position(|info| info.name == name);
-            index
-                .map(|index| bits | 1 << index)
-                .ok_or_else(|| self.wrong(&format!("items.{kind}"), name))
-        })
-    }
-
-    fn classes(&self, table: &str, names: &[String]) -> Result<Vec<ActionClass>, ProfileError> {
-        let class = |name: &String| ActionClass::named(name).ok_or_else(|| self.wrong(table, name));
-        names.iter().map(class).collect()
-    }
-
-    fn item(&self, kind: ItemKind, file: ItemFile) -> Result<ItemRule, ProfileError> {
-        Ok(ItemRule {
-            fields: match &file.fields {
-                Some(names) => self.fields(kind, names)?,
-                None => u64::MAX,
-            },
-            whole: self.fields(kind, &file.whole)?,
-            ranges: self.fields(kind, &file.ranges)?,
-            required: self.fields(kind, &file.required)?,
-            nonzero: self.fields(kind, &file.nonzero)?,
-            place: place(file.domains, file.root),
-        })
-    }
-
-    fn items(
-        &self,
-        files: Option<BTreeMap<String, ItemFile>>,
-    ) -> Result<Vec<Option<ItemRule>>, ProfileError> {
-        let Some(files) = files else {
-            let all = ItemRule {
-                fields: u64::MAX,
-                whole: 0,
-                ranges: u64::MAX,
-                required: 0,
-                nonzero: 0,
-                place: place(None, true),
-            };
-            return Ok(vec![Some(all); ItemKind::ALL.len()]);
-        };
-        let mut items = vec![None; ItemKind::ALL.len()];
-        for (name, file) in files {
-            let kind = ItemKind::ALL.iter().copied().find(|kind| kind.name() == name);
-            let kind = kind.ok_or_else(|| self.wrong("items", &name))?;
-            if let Some(slot) = items.get_mut(kind as usize) {
-                *slot = Some(self.item(kind, file)?);
-            }
-        }
-        Ok(items)
-    }
-
-    fn actions(
-        &self,
-        files: Option<BTreeMap<String, ActionFile>>,
-    ) -> Result<Vec<Option<Place>>, ProfileError> {
-        let Some(files) = files else {
-            return Ok(vec![Some(place(None, true)); ActionKind::ALL.len()]);
-        };
-        let mut actions = vec![None; ActionKind::ALL.len()];
-        for (name, file) in files {
-            let kind = ActionKind::ALL.iter().copied().find(|kind| kind.name() == name);
-            let kind = kind.ok_or_else(|| self.wrong("actions", &name))?;
-            if let Some(slot) = actions.get_mut(kind as usize) {
-                *slot = Some(place(file.domains, file.root));
-            }
-        }
-        Ok(actions)
-    }
-
-    fn destinations(&self, names: Option<&Vec<String>>) -> Result<u64, ProfileError> {
-        let Some(names) = names else {
-            // Where a packet starts is no field that can change.
-            return Ok(!(1 << FieldId::Start as usize));
-        };
-        names.iter().try_fold(0, |bits, name| {
-            let field = FieldId::ALL.iter().find(|field| field.name() == name);
-            let field = field.ok_or_else(|| self.wrong("modify.destinations", name))?;
-            Ok(bits | 1 << *field as usize)
-        })
-    }
-}
-
-fn place(domains: Option<Vec<Domain>>, root: bool) -> Place {
-    Place { domains: domains.unwrap_or_else(|| EVERYWHERE.to_vec()), root }
-}
-
-impl File {
-    fn resolve(self, names: &Names<'_>) -> Result<Profile, ProfileError> {
-        Ok(Profile {
-            items: names.items(self.items)?,
-            actions: names.actions(self.actions)?,
-            order: self
-                .order
-                .iter()
-                .map(|classes| names.classes("order", classes))
-                .collect::<Result<_, _>>()?,
-            at_most_one: names.classes("at_most_one", &self.at_most_one)?,
-            modify_destinations: names.destinations(self.modify.destinations.as_ref())?,
-            modify_inner: self.modify.inner,
-            modify_sub: self.modify.sub,
-            name: self.name,
-            steering: self.steering,
-            interface: self.interface,
-            timing: self.timing,
-            limits: self.limits,
-            encap: self.encap,
-            fates: self.fates,
-            root_domains: self.root_domains,
-            jump_to_root: self.jump_to_root,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -593,8 +521,9 @@ mod tests {
     fn only_the_unlimited_profile_matches_lengths() {
         let can = |name| Profile::named(name).is_ok_and(|profile| profile.can_match_length());
         assert!(can("unlimited"));
-        assert!(!can("bluefield3-sws-22.11"));
-        assert!(!can("bluefield3-hws-22.11"));
+        for card in Profile::names().filter(|name| *name != "unlimited") {
+            assert!(!can(card), "{card}");
+        }
     }
 
     #[test]

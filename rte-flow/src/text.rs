@@ -11,7 +11,7 @@ use packet::Mac;
 use crate::action::{Action, ActionKind};
 use crate::attribute::Attributes;
 use crate::field::Field;
-use crate::header::{Eth, Header, Ipv4, Ipv6, Udp, Vxlan};
+use crate::header::{Eth, GeneveOption, Header, Ipv4, Ipv6, Udp, Vxlan};
 use crate::item::{FieldMatch, Item, ItemKind, Match};
 use crate::rule::Rule;
 
@@ -46,7 +46,8 @@ fn write_field(f: &mut fmt::Formatter<'_>, kind: ItemKind, field: &FieldMatch) -
         if mask == 0 {
             continue;
         }
-        let is_address = kind == ItemKind::Ipv4 && field.info.bits == 32;
+        let has_addresses = matches!(kind, ItemKind::Ipv4 | ItemKind::ArpEthIpv4);
+        let is_address = has_addresses && field.info.bits == 32;
         let show = |number: u128| {
             if is_address {
                 Ipv4Addr::from(number as u32).to_string()
@@ -56,19 +57,22 @@ fn write_field(f: &mut fmt::Formatter<'_>, kind: ItemKind, field: &FieldMatch) -
         };
         // The port of REPRESENTED_PORT is the one word that differs between items of the same structure.
         let word = if kind == ItemKind::RepresentedPort { "ethdev_port_id" } else { word };
+        // The only field of CONNTRACK has no word of its own.
+        let gap = if word.is_empty() { "" } else { " " };
+        let word = format!("{gap}{word}");
         let spec = part(field.spec.unwrap_or(0));
         if mask == ones && field.last.is_none() {
-            write!(f, " {word} is {}", show(spec))?;
+            write!(f, "{word} is {}", show(spec))?;
         } else {
-            write!(f, " {word} spec {}", show(spec))?;
+            write!(f, "{word} spec {}", show(spec))?;
             if let Some(last) = field.last {
-                write!(f, " {word} last {}", show(part(last)))?;
+                write!(f, "{word} last {}", show(part(last)))?;
             }
             // testpmd reads masks of numbers in hexadecimal too.
             if *width == 48 || *width == 128 || is_address {
-                write!(f, " {word} mask {}", show(mask))?;
+                write!(f, "{word} mask {}", show(mask))?;
             } else {
-                write!(f, " {word} mask {mask:#x}")?;
+                write!(f, "{word} mask {mask:#x}")?;
             }
         }
     }
@@ -80,12 +84,38 @@ impl fmt::Display for Item {
         f.write_str(self.kind().name())?;
         let mut result = Ok(());
         self.for_each_field(&mut |field| {
-            if result.is_ok() {
+            // An option's data is one string of hexadecimal digits.
+            if result.is_ok() && field.info.name != "data" || self.kind() != ItemKind::GeneveOpt {
                 result = write_field(f, self.kind(), &field);
             }
         });
-        result
+        result?;
+        match self {
+            Self::GeneveOpt(asked) => write_option_data(f, asked),
+            _ => Ok(()),
+        }
     }
+}
+
+/// testpmd's words for an option's data; nothing where no bit counts.
+fn write_option_data(f: &mut fmt::Formatter<'_>, asked: &Match<GeneveOption>) -> fmt::Result {
+    let (Some(spec), mask) = (&asked.spec, asked.effective_mask()) else { return Ok(()) };
+    let length = GeneveOption::tail_length(spec).unwrap_or(0);
+    let data = |option: &GeneveOption| option.data.into_iter().take(length);
+    if data(&mask).all(|byte| byte == 0) {
+        return Ok(());
+    }
+    let show = |option: &GeneveOption| {
+        data(option).fold(String::from("0x"), |text, byte| format!("{text}{byte:02x}"))
+    };
+    if data(&mask).all(|byte| byte == 0xff) && asked.last.is_none() {
+        return write!(f, " data is {}", show(spec));
+    }
+    write!(f, " data spec {}", show(spec))?;
+    if let Some(last) = &asked.last {
+        write!(f, " data last {}", show(last))?;
+    }
+    write!(f, " data mask {}", show(&mask))
 }
 
 impl fmt::Display for Action {

@@ -62,11 +62,21 @@ static inline const void *dpdk_sys_default_mask(enum rte_flow_item_type type)
 	case RTE_FLOW_ITEM_TYPE_UDP: return &rte_flow_item_udp_mask;
 	case RTE_FLOW_ITEM_TYPE_ICMP: return &rte_flow_item_icmp_mask;
 	case RTE_FLOW_ITEM_TYPE_ICMP6: return &rte_flow_item_icmp6_mask;
+	case RTE_FLOW_ITEM_TYPE_ARP_ETH_IPV4: return &rte_flow_item_arp_eth_ipv4_mask;
+	case RTE_FLOW_ITEM_TYPE_SCTP: return &rte_flow_item_sctp_mask;
+	case RTE_FLOW_ITEM_TYPE_ESP: return &rte_flow_item_esp_mask;
 	case RTE_FLOW_ITEM_TYPE_VXLAN: return &rte_flow_item_vxlan_mask;
+	case RTE_FLOW_ITEM_TYPE_VXLAN_GPE: return &rte_flow_item_vxlan_gpe_mask;
+	case RTE_FLOW_ITEM_TYPE_GENEVE: return &rte_flow_item_geneve_mask;
+	case RTE_FLOW_ITEM_TYPE_GENEVE_OPT: return &rte_flow_item_geneve_opt_mask;
+	case RTE_FLOW_ITEM_TYPE_GRE: return &rte_flow_item_gre_mask;
+	case RTE_FLOW_ITEM_TYPE_NVGRE: return &rte_flow_item_nvgre_mask;
+	case RTE_FLOW_ITEM_TYPE_GTP: return &rte_flow_item_gtp_mask;
 	case RTE_FLOW_ITEM_TYPE_META: return &rte_flow_item_meta_mask;
 	case RTE_FLOW_ITEM_TYPE_TAG: return &rte_flow_item_tag_mask;
 	case RTE_FLOW_ITEM_TYPE_MARK: return &rte_flow_item_mark_mask;
 	case RTE_FLOW_ITEM_TYPE_INTEGRITY: return &rte_flow_item_integrity_mask;
+	case RTE_FLOW_ITEM_TYPE_CONNTRACK: return &rte_flow_item_conntrack_mask;
 	default: return NULL;
 	}
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::headers::{Depth, Headers, Network, Transport};
+use rte_flow::ConntrackState;
+
+use super::headers::{Depth, Headers, Layer, Network, Transport, Tunnel, geneve_option};
 
 /// How many TAG registers there are.
 pub const TAGS: usize = 8;
@@ -21,6 +23,8 @@ pub struct Registers {
     pub meta: Option<u32>,
     /// The TAG registers.
     pub tags: [u32; TAGS],
+    /// What connection tracking found; nothing until a rule tracks the packet.
+    pub conntrack: ConntrackState,
 }
 
 /// Where a packet entered the switch.
@@ -55,26 +59,67 @@ pub enum Block {
     Origin,
     /// Destination and source MAC address.
     EthernetAddresses(Depth),
-    /// See [`Layer::ethernet_type`](super::headers::Layer::ethernet_type).
+    /// See [`Layer::ethernet_type`].
     EthernetType(Depth),
-    /// See [`Layer::vlan`](super::headers::Layer::vlan).
+    /// How many VLAN tags there are.
+    Tags(Depth),
+    /// See [`Layer::vlans`]: the first tag.
     Vlan(Depth),
+    /// The second tag.
+    SecondVlan(Depth),
+    /// An ARP packet for Ethernet and IPv4.
+    Arp(Depth),
+    /// Nothing but that there is a network header of some kind.
+    AnyNetwork(Depth),
     /// The IPv4 header without options.
     Ipv4(Depth),
     /// The fixed IPv6 header.
     Ipv6(Depth),
-    /// See [`Layer::extensions`](super::headers::Layer::extensions).
+    /// See [`Layer::extensions`].
     Ipv6Extensions(Depth),
+    /// The IPv6 fragment header.
+    Ipv6Fragment(Depth),
+    /// 1 for fragments.
+    IsFragment(Depth),
+    /// Nothing but that there is a transport header of some kind.
+    AnyTransport(Depth),
     /// The TCP header without options.
     Tcp(Depth),
     /// The UDP header.
     Udp(Depth),
+    /// The SCTP header.
+    Sctp(Depth),
     /// The first 8 bytes of an ICMP message.
     Icmp(Depth),
     /// The first 4 bytes of an `ICMPv6` message.
     Icmp6(Depth),
+    /// The first 8 bytes of an ESP packet.
+    Esp(Depth),
     /// The VXLAN header.
     Vxlan,
+    /// The VXLAN-GPE header.
+    VxlanGpe,
+    /// The GENEVE header without options.
+    Geneve,
+    /// An option of GENEVE, the first of its class (any, where none is given) and type.
+    GeneveOption {
+        /// The class.
+        class: Option<u16>,
+        /// The type.
+        kind: u8,
+    },
+    /// The first word of a GRE header.
+    Gre,
+    /// Its checksum and what is reserved behind it.
+    GreChecksum,
+    /// Its key.
+    GreKey,
+    /// Its sequence number.
+    GreSequence,
+    /// The NVGRE header.
+    Nvgre,
+    /// The first 8 bytes of a GTP header.
+    Gtp,
     /// The low byte of the integrity bits.
     Integrity(Depth),
     /// The metadata register.
@@ -83,44 +128,85 @@ pub enum Block {
     Mark,
     /// A TAG register.
     Tag(u8),
+    /// The state of connection tracking, 4 bytes.
+    Conntrack,
 }
 
 impl Block {
-    /// Which set of headers it belongs to; `None` for what is no header.
+    /// Which stack of headers it belongs to; `None` for what is no header.
     pub const fn depth(self) -> Option<Depth> {
         Some(match self {
             Self::EthernetAddresses(depth)
             | Self::EthernetType(depth)
+            | Self::Tags(depth)
             | Self::Vlan(depth)
+            | Self::SecondVlan(depth)
+            | Self::Arp(depth)
+            | Self::AnyNetwork(depth)
             | Self::Ipv4(depth)
             | Self::Ipv6(depth)
             | Self::Ipv6Extensions(depth)
+            | Self::Ipv6Fragment(depth)
+            | Self::IsFragment(depth)
+            | Self::AnyTransport(depth)
             | Self::Tcp(depth)
             | Self::Udp(depth)
+            | Self::Sctp(depth)
             | Self::Icmp(depth)
             | Self::Icmp6(depth)
+            | Self::Esp(depth)
             | Self::Integrity(depth) => depth,
-            Self::Vxlan => Depth::Outer,
-            Self::Origin | Self::Meta | Self::Mark | Self::Tag(_) => return None,
+            Self::Vxlan
+            | Self::VxlanGpe
+            | Self::Geneve
+            | Self::GeneveOption { .. }
+            | Self::Gre
+            | Self::GreChecksum
+            | Self::GreKey
+            | Self::GreSequence
+            | Self::Nvgre
+            | Self::Gtp => Depth::Outer,
+            Self::Origin | Self::Meta | Self::Mark | Self::Tag(_) | Self::Conntrack => return None,
         })
     }
 
     /// The bit that says that a packet has this block; 0 for those that every packet has.
-    const fn presence(self) -> u32 {
+    const fn presence(self) -> u64 {
         let bit = match self {
-            Self::EthernetAddresses(_) | Self::EthernetType(_) => 0,
+            Self::EthernetAddresses(_) | Self::EthernetType(_) | Self::Tags(_) => 0,
             Self::Vlan(_) => 1,
-            Self::Ipv4(_) => 2,
-            Self::Ipv6(_) | Self::Ipv6Extensions(_) => 3,
-            Self::Tcp(_) => 4,
-            Self::Udp(_) => 5,
-            Self::Icmp(_) => 6,
-            Self::Icmp6(_) => 7,
-            Self::Vxlan => 8,
-            Self::Origin | Self::Integrity(_) | Self::Meta | Self::Mark | Self::Tag(_) => return 0,
+            Self::SecondVlan(_) => 2,
+            Self::Arp(_) => 3,
+            Self::AnyNetwork(_) => 4,
+            Self::Ipv4(_) => 5,
+            Self::Ipv6(_) | Self::Ipv6Extensions(_) => 6,
+            Self::IsFragment(_) => 7,
+            Self::Ipv6Fragment(_) => 8,
+            Self::AnyTransport(_) => 9,
+            Self::Tcp(_) => 10,
+            Self::Udp(_) => 11,
+            Self::Sctp(_) => 12,
+            Self::Icmp(_) => 13,
+            Self::Icmp6(_) => 14,
+            Self::Esp(_) => 15,
+            Self::Vxlan => 16,
+            Self::VxlanGpe => 17,
+            Self::Geneve | Self::GeneveOption { .. } => 18,
+            Self::Gre => 19,
+            Self::GreChecksum => 20,
+            Self::GreKey => 21,
+            Self::GreSequence => 22,
+            Self::Nvgre => 23,
+            Self::Gtp => 24,
+            Self::Origin
+            | Self::Integrity(_)
+            | Self::Meta
+            | Self::Mark
+            | Self::Tag(_)
+            | Self::Conntrack => return 0,
         };
         match self.depth() {
-            Some(Depth::Inner) => 1 << (bit + 16),
+            Some(Depth::Inner) => 1 << (bit + 32),
             _ => 1 << bit,
         }
     }
@@ -134,7 +220,7 @@ pub struct Subject {
     /// Its registers.
     pub registers: Registers,
     origin: Ingress,
-    present: u32,
+    present: u64,
     integrity: [Option<u8>; 2],
     stale: bool,
 }
@@ -185,12 +271,31 @@ impl Subject {
         }
         let layer = self.headers.layer(block.depth()?)?;
         match block {
-            Block::EthernetAddresses(_) => Some(layer.ethernet),
+            Block::EthernetAddresses(_) => layer.ethernet,
+            Block::Arp(_) => layer.arp,
             Block::Ipv4(_) | Block::Ipv6(_) => Some(layer.network?.1),
-            Block::Tcp(_) | Block::Udp(_) | Block::Icmp(_) | Block::Icmp6(_) => {
-                Some(layer.transport?.1)
-            }
-            Block::Vxlan => self.headers.vxlan,
+            Block::Ipv6Fragment(_) => layer.fragment_header,
+            Block::Tcp(_)
+            | Block::Udp(_)
+            | Block::Sctp(_)
+            | Block::Icmp(_)
+            | Block::Icmp6(_)
+            | Block::Esp(_) => Some(layer.transport?.1),
+            _ => self.tunnel_offset(block),
+        }
+    }
+
+    /// Where a tunnel's header begins, which the packet has.
+    fn tunnel_offset(&self, block: Block) -> Option<usize> {
+        match (self.headers.tunnel?, block) {
+            (Tunnel::Vxlan(at), Block::Vxlan)
+            | (Tunnel::VxlanGpe(at), Block::VxlanGpe)
+            | (Tunnel::Geneve { at, .. }, Block::Geneve)
+            | (Tunnel::Gtp(at), Block::Gtp) => Some(at),
+            (Tunnel::Gre(gre), Block::Gre | Block::Nvgre) => Some(gre.at),
+            (Tunnel::Gre(gre), Block::GreChecksum) => gre.checksum,
+            (Tunnel::Gre(gre), Block::GreKey) => gre.key,
+            (Tunnel::Gre(gre), Block::GreSequence) => gre.sequence,
             _ => None,
         }
     }
@@ -223,40 +328,88 @@ impl Subject {
                 copy(&self.registers.tags.get(usize::from(index))?.to_be_bytes(), 0)
             }
             Block::Integrity(depth) => copy(&[self.integrity(depth, frame)], 0),
+            Block::Conntrack => copy(&self.registers.conntrack.bits().to_be_bytes(), 0),
             Block::EthernetType(depth) => copy(&self.headers.layer(depth)?.ethernet_type, 0),
-            Block::Vlan(depth) => copy(self.headers.layer(depth)?.vlan.as_ref()?, 0),
+            Block::Tags(depth) => copy(&[self.headers.layer(depth)?.tags], 0),
+            Block::Vlan(depth) => copy(self.headers.layer(depth)?.vlans.first()?.as_ref()?, 0),
+            Block::SecondVlan(depth) => copy(self.headers.layer(depth)?.vlans.last()?.as_ref()?, 0),
+            Block::IsFragment(depth) => copy(&[self.headers.layer(depth)?.is_fragment.into()], 0),
+            Block::GeneveOption { class, kind } => {
+                copy(frame, geneve_option(frame, self.headers.tunnel, class, kind)?)
+            }
             Block::Ipv6Extensions(depth) => copy(&self.headers.layer(depth)?.extensions, 0),
             _ => copy(frame, self.offset(block)?),
         }
     }
 }
 
-fn present(headers: &Headers) -> u32 {
+/// The blocks that a packet has, one bit each.
+fn present(headers: &Headers) -> u64 {
     let mut found = 0;
     let mut add = |block: Block| found |= block.presence();
-    if headers.vxlan.is_some() {
-        add(Block::Vxlan);
+    match headers.tunnel {
+        Some(Tunnel::Vxlan(_)) => add(Block::Vxlan),
+        Some(Tunnel::VxlanGpe(_)) => add(Block::VxlanGpe),
+        Some(Tunnel::Geneve { .. }) => add(Block::Geneve),
+        Some(Tunnel::Gtp(_)) => add(Block::Gtp),
+        Some(Tunnel::Gre(gre)) => {
+            for (is_there, block) in [
+                (true, Block::Gre),
+                (gre.checksum.is_some(), Block::GreChecksum),
+                (gre.key.is_some(), Block::GreKey),
+                (gre.sequence.is_some(), Block::GreSequence),
+                (gre.is_nvgre, Block::Nvgre),
+            ] {
+                if is_there {
+                    add(block);
+                }
+            }
+        }
+        Some(Tunnel::IpInIp) | None => {}
     }
     for depth in [Depth::Outer, Depth::Inner] {
-        let Some(layer) = headers.layer(depth) else { continue };
-        add(Block::EthernetType(depth));
-        if layer.vlan.is_some() {
-            add(Block::Vlan(depth));
-        }
-        match layer.network {
-            Some((Network::V4, _)) => add(Block::Ipv4(depth)),
-            Some((Network::V6, _)) => add(Block::Ipv6(depth)),
-            None => {}
-        }
-        match layer.transport {
-            Some((Transport::Tcp, _)) => add(Block::Tcp(depth)),
-            Some((Transport::Udp, _)) => add(Block::Udp(depth)),
-            Some((Transport::Icmp, _)) => add(Block::Icmp(depth)),
-            Some((Transport::Icmp6, _)) => add(Block::Icmp6(depth)),
-            None => {}
+        if let Some(layer) = headers.layer(depth) {
+            add_layer(layer, depth, &mut add);
         }
     }
     found
+}
+
+fn add_layer(layer: &Layer, depth: Depth, add: &mut impl FnMut(Block)) {
+    if layer.ethernet.is_some() {
+        add(Block::EthernetType(depth));
+    }
+    if layer.tags > 0 {
+        add(Block::Vlan(depth));
+    }
+    if layer.tags > 1 {
+        add(Block::SecondVlan(depth));
+    }
+    if layer.arp.is_some() {
+        add(Block::Arp(depth));
+    }
+    if layer.fragment_header.is_some() {
+        add(Block::Ipv6Fragment(depth));
+    }
+    if let Some((network, _)) = layer.network {
+        add(Block::AnyNetwork(depth));
+        add(Block::IsFragment(depth));
+        add(match network {
+            Network::V4 => Block::Ipv4(depth),
+            Network::V6 => Block::Ipv6(depth),
+        });
+    }
+    if let Some((transport, _)) = layer.transport {
+        add(Block::AnyTransport(depth));
+        add(match transport {
+            Transport::Tcp => Block::Tcp(depth),
+            Transport::Udp => Block::Udp(depth),
+            Transport::Sctp => Block::Sctp(depth),
+            Transport::Icmp => Block::Icmp(depth),
+            Transport::Icmp6 => Block::Icmp6(depth),
+            Transport::Esp => Block::Esp(depth),
+        });
+    }
 }
 
 /// Some bytes of a block.
@@ -270,7 +423,7 @@ struct Segment {
 /// What a set of rules has in common: the headers that must be there, and the bits that count.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Shape {
-    required: u32,
+    required: u64,
     segments: Box<[Segment]>,
     mask: Box<[u8]>,
 }
@@ -339,7 +492,7 @@ pub struct Matcher {
     pub key: Box<[u8]>,
     /// The ranges it asks for besides.
     pub ranges: Box<[RangeTest]>,
-    /// It asks for bits outside its mask: the card takes such a rule, and no packet ever hits it.
+    /// It contradicts itself, or asks for bits outside its mask: the card takes such a rule, and no packet ever hits it.
     pub never: bool,
 }
 
@@ -372,10 +525,11 @@ struct Wanted {
 /// A matcher in the making.
 #[derive(Default, Debug)]
 pub struct MatcherBuilder {
-    required: u32,
+    required: u64,
     bytes: Vec<Wanted>,
     ranges: Vec<RangeTest>,
-    never: bool,
+    /// Bits outside the mask are asked for.
+    outside: bool,
 }
 
 impl MatcherBuilder {
@@ -384,11 +538,14 @@ impl MatcherBuilder {
         self.required |= block.presence();
     }
 
-    /// Asks that the `length` bytes of `block` from `offset` on are `spec` under `mask`. A mask of 0 asks nothing.
+    /// Asks that the `length` bytes of `block` from `offset` on are `spec` under `mask`, besides what is asked of them
+    /// already. A mask of 0 asks nothing.
     pub fn bits(&mut self, block: Block, offset: usize, length: usize, spec: u128, mask: u128) {
-        self.require(block);
+        self.outside |= spec & !mask != 0;
+        if mask != 0 {
+            self.require(block);
+        }
         let (spec_bytes, mask_bytes) = (spec.to_be_bytes(), mask.to_be_bytes());
-        self.never |= spec & !mask != 0;
         let skip = 16_usize.saturating_sub(length);
         for (at, (spec, mask)) in spec_bytes.iter().zip(&mask_bytes).skip(skip).enumerate() {
             if *mask != 0 {
@@ -404,13 +561,26 @@ impl MatcherBuilder {
         self.ranges.push(range);
     }
 
+    /// Makes one of what is asked of a byte several times, in order of place; whether that contradicts itself.
+    fn merge(&mut self) -> bool {
+        let mut contradictory = false;
+        self.bytes.sort_by_key(|byte| (byte.block, byte.offset));
+        self.bytes.dedup_by(|later, earlier| {
+            let same = (later.block, later.offset) == (earlier.block, earlier.offset);
+            if same {
+                contradictory |= (later.spec ^ earlier.spec) & later.mask & earlier.mask != 0;
+                earlier.spec |= later.spec;
+                earlier.mask |= later.mask;
+            }
+            same
+        });
+        contradictory
+    }
+
     /// The matcher. `spec_outside_mask_never_hits`: whether bits asked for outside the mask make the rule one that no
     /// packet hits (else they are ignored).
     pub fn build(mut self, spec_outside_mask_never_hits: bool) -> Result<Matcher, TooWide> {
-        // Of a byte that is asked for twice, the last word counts.
-        self.bytes.reverse();
-        self.bytes.sort_by_key(|byte| (byte.block, byte.offset));
-        self.bytes.dedup_by_key(|byte| (byte.block, byte.offset));
+        let contradictory = self.merge();
         if self.bytes.len() > KEY_BYTES {
             return Err(TooWide { bytes: self.bytes.len() });
         }
@@ -432,7 +602,7 @@ impl MatcherBuilder {
             shape: Arc::new(shape),
             key: self.bytes.iter().map(|byte| byte.spec).collect(),
             ranges: self.ranges.into(),
-            never: self.never && spec_outside_mask_never_hits,
+            never: contradictory || (self.outside && spec_outside_mask_never_hits),
         })
     }
 }

@@ -1,8 +1,11 @@
 //! Items to matchers.
 
-use rte_flow::{Attributes, Domain, EINVAL, ENOTSUP, ErrorKind, FlowError, Item, ItemKind};
+use rte_flow::{
+    Attributes, Conntrack, ConntrackItem, ConntrackState, Depth, Domain, EINVAL, ENOTSUP,
+    ErrorKind, Eth, FieldMatch, FlowError, Fragments, GeneveOption, Item, Layers, Match, PortItems,
+    Position, Profile, SpecOutsideMask, Steering, Vlan, VlanTags,
+};
 
-use super::headers::Depth;
 use super::key::{Block, Ingress, KEY_BYTES, Matcher, MatcherBuilder, RangeTest, TAGS};
 use super::port::Ports;
 
@@ -10,23 +13,12 @@ use super::port::Ports;
 pub struct PatternRules<'a> {
     /// The ports there are.
     pub ports: &'a Ports,
-    /// Where a transfer rule without a port item takes its packets from; `None`: from everywhere.
-    pub implied_origin: Option<Ingress>,
+    /// How the card understands items.
+    pub profile: &'a Profile,
+    /// The ethdev port through which the rule is made.
+    pub port: u16,
     /// Whether items without matched fields ask nothing, not even that their header is there.
     pub relaxed: bool,
-    /// Whether spec bits outside the mask make a rule that no packet hits (else they are ignored).
-    pub spec_outside_mask_never_hits: bool,
-}
-
-/// How deep in the stack of headers an item is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Start,
-    Link,
-    Tag,
-    Network,
-    Transport,
-    Tunnel,
 }
 
 fn refuse(index: usize, message: impl Into<std::borrow::Cow<'static, str>>) -> FlowError {
@@ -44,232 +36,387 @@ pub fn lower(
     rules: &PatternRules<'_>,
 ) -> Result<Matcher, FlowError> {
     let mut lowering = Lowering {
-        relaxed: rules.relaxed,
+        rules,
         builder: MatcherBuilder::default(),
-        depth: Depth::Outer,
-        stage: Stage::Start,
+        tags: [Tags::Unasked; 2],
+        has_origin: false,
+        has_option_length: false,
     };
-    let mut has_origin = false;
+    let mut layers = Layers::new(&rules.profile.matching);
     for (index, item) in items.iter().enumerate() {
-        match item {
-            Item::Void => {}
-            Item::Any(_) => {
-                return Err(refuse(index, "item ANY is not supported; leave the layer out"));
-            }
-            Item::PortId(_) | Item::PortRepresentor(_) | Item::RepresentedPort(_) => {
-                if attributes.domain != Domain::Transfer {
-                    return Err(refuse(
-                        index,
-                        "a port item works in transfer rules only; make the rule on that port",
-                    ));
-                }
-                if has_origin {
-                    return Err(wrong(index, "a packet has one origin; keep one port item"));
-                }
-                has_origin = true;
-                lowering.origin(index, item, rules.ports)?;
-            }
-            Item::Meta(_) => lowering.fields(index, item, Block::Meta)?,
-            Item::Mark(_) => lowering.fields(index, item, Block::Mark)?,
-            Item::Tag(asked) => {
-                let register = asked.spec.map_or(0, |spec| spec.index);
-                if usize::from(register) >= TAGS {
-                    return Err(wrong(
-                        index,
-                        format!("there is no TAG {register}; use one of 0 to {}", TAGS - 1),
-                    ));
-                }
-                lowering.fields(index, item, Block::Tag(register))?;
-            }
-            Item::Integrity(asked) => {
-                let depth = match asked.spec.map_or(0, |spec| spec.level) {
-                    0 | 1 => Depth::Outer,
-                    2 => Depth::Inner,
-                    level => {
-                        return Err(wrong(
-                            index,
-                            format!("INTEGRITY has no level {level}; use 0 to 2"),
-                        ));
-                    }
-                };
-                lowering.fields(index, item, Block::Integrity(depth))?;
-            }
-            Item::Eth(_)
-            | Item::Vlan(_)
-            | Item::Ipv4(_)
-            | Item::Ipv6(_)
-            | Item::Tcp(_)
-            | Item::Udp(_)
-            | Item::Icmp(_)
-            | Item::Icmp6(_)
-            | Item::Vxlan(_) => {
-                let block = lowering.descend(index, item.kind())?;
-                lowering.fields(index, item, block)?;
-            }
-        }
+        let position = layers.push(index, item)?;
+        lowering.item(attributes, index, item, position)?;
     }
-    let mut builder = lowering.builder;
-    if let (Domain::Transfer, false, Some(origin)) =
-        (attributes.domain, has_origin, rules.implied_origin)
-    {
-        builder.bits(Block::Origin, 0, 3, number(&origin.key()), 0x00ff_ffff);
-    }
-    builder.build(rules.spec_outside_mask_never_hits).map_err(|wide| {
-        FlowError::other(
-            ErrorKind::ItemNumber,
-            ENOTSUP,
-            format!(
-                "the pattern needs {} bytes of key and there are {KEY_BYTES}; match fewer fields",
-                wide.bytes
-            ),
-        )
-    })
+    lowering.finish(attributes)
 }
 
 fn number(bytes: &[u8]) -> u128 {
     bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
-struct Lowering {
-    relaxed: bool,
-    builder: MatcherBuilder,
-    depth: Depth,
-    stage: Stage,
+/// What a stack's items say of its VLAN tags together.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tags {
+    /// Nothing.
+    Unasked,
+    /// There is one.
+    Tagged,
+    /// There is another.
+    TaggedTwice,
 }
 
-impl Lowering {
-    /// Takes the next header, which must lie deeper than the one before.
-    fn descend(&mut self, index: usize, kind: ItemKind) -> Result<Block, FlowError> {
-        let depth = self.depth;
-        let (stage, block) = match kind {
-            ItemKind::Eth => (Stage::Link, Block::EthernetAddresses(depth)),
-            ItemKind::Vlan => (Stage::Tag, Block::Vlan(depth)),
-            ItemKind::Ipv4 => (Stage::Network, Block::Ipv4(depth)),
-            ItemKind::Ipv6 => (Stage::Network, Block::Ipv6(depth)),
-            ItemKind::Tcp => (Stage::Transport, Block::Tcp(depth)),
-            ItemKind::Udp => (Stage::Transport, Block::Udp(depth)),
-            ItemKind::Icmp => (Stage::Transport, Block::Icmp(depth)),
-            ItemKind::Icmp6 => (Stage::Transport, Block::Icmp6(depth)),
-            _ => (Stage::Tunnel, Block::Vxlan),
-        };
-        if kind == ItemKind::Vxlan && depth == Depth::Inner {
-            return Err(refuse(
-                index,
-                "VXLAN inside VXLAN is not parsed; match the outer one only",
-            ));
-        }
-        if stage <= self.stage {
-            let message = match stage {
-                Stage::Tag if self.stage == Stage::Tag => {
-                    "only the first VLAN tag is parsed; match has_more_vlan instead of a second item"
+struct Lowering<'a> {
+    rules: &'a PatternRules<'a>,
+    builder: MatcherBuilder,
+    /// Of the outer and the inner stack.
+    tags: [Tags; 2],
+    has_origin: bool,
+    has_option_length: bool,
+}
+
+impl Lowering<'_> {
+    fn item(
+        &mut self,
+        attributes: &Attributes,
+        index: usize,
+        item: &Item,
+        position: Position,
+    ) -> Result<(), FlowError> {
+        let depth = position.depth;
+        let block = match item {
+            Item::Void => return Ok(()),
+            Item::Any(_) => {
+                self.any(position);
+                return Ok(());
+            }
+            Item::PortId(_) | Item::PortRepresentor(_) | Item::RepresentedPort(_) => {
+                return self.origin(attributes, index, item);
+            }
+            Item::Meta(_) => Block::Meta,
+            Item::Mark(_) => Block::Mark,
+            Item::Tag(asked) => {
+                let register = asked.spec.map_or(0, |spec| spec.index);
+                if usize::from(register) >= TAGS {
+                    let message =
+                        format!("there is no TAG {register}; use one of 0 to {}", TAGS - 1);
+                    return Err(wrong(index, message));
                 }
-                _ => "items must go from the outermost header inwards, one a layer; reorder them",
-            };
-            return Err(refuse(index, message));
-        }
-        self.stage = stage;
-        if !self.relaxed {
+                Block::Tag(register)
+            }
+            Item::Integrity(asked) => match asked.spec.map_or(0, |spec| spec.level) {
+                0 | 1 => Block::Integrity(Depth::Outer),
+                2 => Block::Integrity(Depth::Inner),
+                level => {
+                    let message = format!("INTEGRITY has no level {level}; use 0 to 2");
+                    return Err(wrong(index, message));
+                }
+            },
+            Item::Conntrack(asked) => {
+                self.conntrack(asked);
+                return Ok(());
+            }
+            Item::Eth(asked) => {
+                self.ethernet(asked, depth);
+                Block::EthernetAddresses(depth)
+            }
+            Item::Vlan(asked) => {
+                self.vlan(asked, position);
+                if position.tag == 0 { Block::Vlan(depth) } else { Block::SecondVlan(depth) }
+            }
+            Item::ArpEthIpv4(_) => Block::Arp(depth),
+            Item::Ipv4(_) => Block::Ipv4(depth),
+            Item::Ipv6(_) => Block::Ipv6(depth),
+            Item::Ipv6FragExt(_) => Block::Ipv6Fragment(depth),
+            Item::Tcp(_) => Block::Tcp(depth),
+            Item::Udp(_) => Block::Udp(depth),
+            Item::Sctp(_) => Block::Sctp(depth),
+            Item::Icmp(_) => Block::Icmp(depth),
+            Item::Icmp6(_) => Block::Icmp6(depth),
+            Item::Esp(_) => Block::Esp(depth),
+            Item::Vxlan(_) => Block::Vxlan,
+            Item::VxlanGpe(_) => Block::VxlanGpe,
+            Item::Geneve(asked) => {
+                self.has_option_length = asked.effective_mask().control & 0x3f00 != 0;
+                Block::Geneve
+            }
+            Item::GeneveOpt(asked) => self.option(index, asked)?,
+            Item::Gre(_) | Item::GreOption(_) => Block::Gre,
+            Item::GreKey(_) => Block::GreKey,
+            Item::Nvgre(_) => Block::Nvgre,
+            Item::Gtp(_) => Block::Gtp,
+        };
+        if !self.rules.relaxed {
             self.builder.require(block);
         }
-        if kind == ItemKind::Vxlan {
-            (self.depth, self.stage) = (Depth::Inner, Stage::Start);
-        }
-        Ok(block)
+        self.fields(index, item, block)
     }
 
-    fn origin(&mut self, index: usize, item: &Item, ports: &Ports) -> Result<(), FlowError> {
-        let kind = u128::from(matches!(item, Item::PortRepresentor(_)));
-        self.builder.bits(Block::Origin, 0, 1, kind, 0xff);
+    /// ANY asks for a layer of whatever kind.
+    fn any(&mut self, position: Position) {
+        if self.rules.relaxed {
+            return;
+        }
+        if position.any_network {
+            self.builder.require(Block::AnyNetwork(position.depth));
+        }
+        if position.any_transport {
+            self.builder.require(Block::AnyTransport(position.depth));
+        }
+    }
+
+    fn note_tags(&mut self, depth: Depth, tags: Tags) {
+        let [outer, inner] = &mut self.tags;
+        let known = match depth {
+            Depth::Outer => outer,
+            Depth::Inner => inner,
+        };
+        *known = tags.max(*known);
+    }
+
+    fn ethernet(&mut self, asked: &Match<Eth>, depth: Depth) {
+        let Some(spec) = &asked.spec else { return };
+        let mask = asked.effective_mask();
+        match spec.ether_type {
+            SERVICE_TAG if mask.ether_type == 0xffff => self.note_tags(depth, Tags::TaggedTwice),
+            tag if mask.ether_type == 0xffff && is_tpid(tag) => self.note_tags(depth, Tags::Tagged),
+            _ if mask.has_vlan && spec.has_vlan => self.note_tags(depth, Tags::Tagged),
+            _ => {}
+        }
+    }
+
+    fn vlan(&mut self, asked: &Match<Vlan>, position: Position) {
+        let mask = asked.effective_mask();
+        let asks_more = asked.spec.is_some_and(|spec| {
+            mask.has_more_vlan && spec.has_more_vlan
+                || mask.inner_type == 0xffff && is_tpid(spec.inner_type)
+        });
+        if asks_more {
+            self.note_tags(position.depth, Tags::TaggedTwice);
+        } else if !self.rules.relaxed || mask.has_more_vlan {
+            self.note_tags(position.depth, Tags::Tagged);
+        }
+    }
+
+    fn origin(
+        &mut self,
+        attributes: &Attributes,
+        index: usize,
+        item: &Item,
+    ) -> Result<(), FlowError> {
+        if attributes.domain != Domain::Transfer {
+            let message = "a port item works in transfer rules only; make the rule on that port";
+            return Err(refuse(index, message));
+        }
+        if std::mem::replace(&mut self.has_origin, true) {
+            return Err(wrong(index, "a packet has one origin; keep one port item"));
+        }
         let mut port = None;
         item.for_each_field(&mut |field| {
             if let (Some(spec), true) = (field.spec, field.mask != 0) {
                 port = Some((spec, field.is_full() && field.last.is_none()));
             }
         });
-        let Some((port, whole)) = port else { return Ok(()) };
-        if !whole {
-            return Err(FlowError::item(
-                index,
-                ErrorKind::ItemMask,
-                ENOTSUP,
-                "a port is matched whole or not at all; give it a full mask",
-            ));
+        if let Some((port, whole)) = port {
+            if !whole {
+                let message = "a port is matched whole or not at all; give it a full mask";
+                return Err(FlowError::item(index, ErrorKind::ItemMask, ENOTSUP, message));
+            }
+            if !u16::try_from(port).is_ok_and(|port| self.rules.ports.get(port).is_some()) {
+                let message = format!(
+                    "port {port} does not belong to this switch; name one of its ethdev ports"
+                );
+                return Err(wrong(index, message));
+            }
         }
-        if !u16::try_from(port).is_ok_and(|port| ports.get(port).is_some()) {
-            return Err(wrong(
-                index,
-                format!("port {port} does not belong to this switch; name one of its ethdev ports"),
-            ));
+        let by_software = u128::from(matches!(item, Item::PortRepresentor(_)));
+        let port = port.map(|(port, _)| port);
+        let port = match (self.rules.profile.matching.ports, item) {
+            (PortItems::VirtualPorts, Item::PortRepresentor(_)) => None,
+            (PortItems::VirtualPorts, Item::RepresentedPort(_)) if port.is_none() => return Ok(()),
+            (PortItems::VirtualPorts, Item::PortId(_)) => port.or(Some(self.rules.port.into())),
+            _ => port,
+        };
+        self.builder.bits(Block::Origin, 0, 1, by_software, 0xff);
+        if let Some(port) = port {
+            self.builder.bits(Block::Origin, 1, 2, port, 0xffff);
         }
-        self.builder.bits(Block::Origin, 1, 2, port, 0xffff);
         Ok(())
     }
 
-    /// Takes the fields of an item: its structures have the same fields in the same order as the header, so that a field's place
-    /// is the sum of the widths before it.
-    fn fields(&mut self, index: usize, item: &Item, block: Block) -> Result<(), FlowError> {
-        let kind = item.kind();
-        let (mut place, mut result) = (0, Ok(()));
-        let builder = &mut self.builder;
-        item.for_each_field(&mut |field| {
-            let length = field.info.bits.div_ceil(8) as usize;
-            let at = place;
-            place += length;
-            // Which register or level is part of the block already.
-            let Some(spec) = field.spec else { return };
-            if matches!(field.info.name, "index" | "level") || result.is_err() {
-                return;
+    fn conntrack(&mut self, asked: &Match<Conntrack>) {
+        let Some(spec) = &asked.spec else { return };
+        let mask = asked.effective_mask().flags;
+        let mask = match self.rules.profile.matching.conntrack {
+            ConntrackItem::Flags => mask,
+            ConntrackItem::Syndrome => {
+                let register = ConntrackState::INVALID | ConntrackState::DISABLED;
+                let alone = mask & (ConntrackState::CHANGED | ConntrackState::BAD);
+                if mask.intersects(register | ConntrackState::VALID) {
+                    alone | register
+                } else {
+                    alone
+                }
             }
-            let (block, offset, length) = match block {
-                Block::EthernetAddresses(depth) if at >= 12 => {
-                    if field.info.name == "ether_type" && field.is_full() && field.last.is_none() {
-                        // The card's parser steps over tags: it has a bit for them and the type behind them.
-                        let tpid = u16::try_from(spec).is_ok_and(packet::wire::ethernet::is_vlan);
-                        if tpid {
-                            builder.bits(Block::EthernetType(depth), 2, 1, 1, 1);
-                            return;
-                        }
-                    }
-                    (Block::EthernetType(depth), at - 12, length)
-                }
-                Block::Ipv6(depth) if at >= 40 => (Block::Ipv6Extensions(depth), at - 40, length),
-                Block::Integrity(_) => {
-                    if field.mask >> 8 != 0 {
-                        result = Err(FlowError::item(
-                            index,
-                            ErrorKind::ItemMask,
-                            ENOTSUP,
-                            "INTEGRITY has eight bits; clear the others in the mask",
-                        ));
-                        return;
-                    }
-                    (block, 0, 1)
-                }
-                Block::Meta | Block::Mark | Block::Tag(_) => (block, 0, length),
-                _ => (block, at, length),
-            };
-            match field.last {
-                None => builder.bits(block, offset, length, spec, field.mask),
-                Some(last) => {
-                    let low = spec & field.mask;
-                    let high = last & field.mask;
-                    if high < low {
-                        result = Err(FlowError::item(
-                            index,
-                            ErrorKind::ItemLast,
-                            EINVAL,
-                            format!(
-                                "the range of {}'s {} ends before it begins; swap spec and last",
-                                kind.name(),
-                                field.info.name
-                            ),
-                        ));
-                        return;
-                    }
-                    builder.range(RangeTest { block, offset, length, mask: field.mask, low, high });
-                }
+        };
+        let bits = |state: ConntrackState| u128::from(state.bits());
+        self.builder.bits(Block::Conntrack, 0, 4, bits(spec.flags & mask), bits(mask));
+    }
+
+    /// An option must be there, which one its type and class say.
+    fn option(&mut self, index: usize, asked: &Match<GeneveOption>) -> Result<Block, FlowError> {
+        let mask = asked.effective_mask();
+        let spec =
+            asked.spec.filter(|_| mask.option_type == 0xff && matches!(mask.class, 0 | 0xffff));
+        let Some(spec) = spec else {
+            let message =
+                "an option is found by its whole type, with the whole class or none; ask for them";
+            return Err(refuse(index, message));
+        };
+        let class = (mask.class != 0).then_some(spec.class);
+        let block = Block::GeneveOption { class, kind: spec.option_type };
+        if !self.rules.relaxed {
+            self.builder.bits(block, 2, 1, spec.option_type.into(), 0xff);
+        }
+        if self.rules.profile.matching.geneve_option_alone && !self.has_option_length {
+            // The card's driver asks for a header that is just long enough.
+            self.builder.bits(Block::Geneve, 0, 1, u128::from(spec.length) + 1, 0x3f);
+        }
+        Ok(block)
+    }
+
+    /// Takes the fields of an item: its structure has the same fields in the same order as the header, so that a field's
+    /// place is the sum of the widths before it.
+    fn fields(&mut self, index: usize, item: &Item, block: Block) -> Result<(), FlowError> {
+        let (mut place, mut result) = (0, Ok(()));
+        item.for_each_field(&mut |field| {
+            let at = place;
+            place += field.info.bits.div_ceil(8) as usize;
+            if result.is_ok() && field.spec.is_some() {
+                result = self.field(index, item, &field, block, at);
             }
         });
         result
     }
+
+    fn field(
+        &mut self,
+        index: usize,
+        item: &Item,
+        field: &FieldMatch,
+        block: Block,
+        at: usize,
+    ) -> Result<(), FlowError> {
+        let spec = field.spec.unwrap_or(0);
+        let by_flag = self.rules.profile.matching.fragments == Fragments::Flag;
+        let is_exactly_tpid = || {
+            let is_tpid = u16::try_from(spec).is_ok_and(is_tpid);
+            is_tpid && field.is_full() && field.last.is_none()
+        };
+        let length = field.info.bits.div_ceil(8) as usize;
+        let (block, offset) = match (item, field.info.name) {
+            // Which register or level is part of the block already.
+            (Item::Tag(_), "index") | (Item::Integrity(_), "level") => return Ok(()),
+            // The card's parser steps over tags: it has a bit for them and the type behind them.
+            (Item::Eth(_), "ether_type") if is_exactly_tpid() => {
+                let Block::EthernetAddresses(depth) = block else { return Ok(()) };
+                self.builder.bits(Block::EthernetType(depth), 2, 1, 1, 1);
+                return Ok(());
+            }
+            (Item::Vlan(_), "inner_type") if is_exactly_tpid() => {
+                self.builder.bits(block, 4, 1, 1, 1);
+                return Ok(());
+            }
+            (Item::Eth(_), "ether_type" | "has_vlan") => {
+                let Block::EthernetAddresses(depth) = block else { return Ok(()) };
+                (Block::EthernetType(depth), at - 12)
+            }
+            (Item::Ipv4(_), "fragment_offset") if by_flag => {
+                let Block::Ipv4(depth) = block else { return Ok(()) };
+                let asked = u128::from(spec & field.mask != 0);
+                self.builder.bits(
+                    Block::IsFragment(depth),
+                    0,
+                    1,
+                    asked,
+                    u128::from(field.mask != 0),
+                );
+                return Ok(());
+            }
+            (Item::Ipv6FragExt(_), name) if by_flag && name != "next_header" => return Ok(()),
+            (Item::Ipv6(_), "extensions") => {
+                let Block::Ipv6(depth) = block else { return Ok(()) };
+                (Block::Ipv6Extensions(depth), 0)
+            }
+            (Item::GreOption(_), "checksum") => (Block::GreChecksum, 0),
+            (Item::GreOption(_), "reserved") => (Block::GreChecksum, 2),
+            (Item::GreOption(_), "key") => (Block::GreKey, 0),
+            (Item::GreOption(_), "sequence") => (Block::GreSequence, 0),
+            (Item::GeneveOpt(_), "length") => {
+                // The byte's other bits are reserved.
+                self.builder.bits(block, at, 1, spec & 0x1f, field.mask & 0x1f);
+                return Ok(());
+            }
+            (Item::Integrity(_), _) => {
+                if field.mask >> 8 != 0 {
+                    let message = "INTEGRITY has eight bits; clear the others in the mask";
+                    return Err(FlowError::item(index, ErrorKind::ItemMask, ENOTSUP, message));
+                }
+                self.builder.bits(block, 0, 1, spec, field.mask);
+                return Ok(());
+            }
+            (Item::Meta(_) | Item::Mark(_) | Item::Tag(_), _) => (block, 0),
+            _ => (block, at),
+        };
+        match field.last {
+            Some(last) if !self.rules.profile.ignores_range(item.kind(), field.index) => {
+                let (low, high) = (spec & field.mask, last & field.mask);
+                self.builder.range(RangeTest {
+                    block,
+                    offset,
+                    length,
+                    mask: field.mask,
+                    low,
+                    high,
+                });
+            }
+            _ => self.builder.bits(block, offset, length, spec, field.mask),
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, attributes: &Attributes) -> Result<Matcher, FlowError> {
+        let profile = self.rules.profile;
+        if profile.matching.vlan_tags == VlanTags::Exactly {
+            for (depth, tags) in [Depth::Outer, Depth::Inner].into_iter().zip(self.tags) {
+                match tags {
+                    Tags::Unasked => {}
+                    Tags::Tagged => self.builder.bits(Block::Tags(depth), 0, 1, 1, 0xff),
+                    Tags::TaggedTwice => self.builder.bits(Block::Tags(depth), 0, 1, 2, 0xff),
+                }
+            }
+        }
+        let by_port = profile.steering == Steering::Software && !self.has_origin;
+        if attributes.domain == Domain::Transfer && by_port {
+            let origin = Ingress::Represented(self.rules.port).key();
+            self.builder.bits(Block::Origin, 0, 3, number(&origin), 0x00ff_ffff);
+        }
+        let never_hits = profile.interface.spec_outside_mask == SpecOutsideMask::NeverHits;
+        self.builder.build(never_hits).map_err(|wide| {
+            FlowError::other(
+                ErrorKind::ItemNumber,
+                ENOTSUP,
+                format!(
+                    "the pattern needs {} bytes of key and there are {KEY_BYTES}; match fewer fields",
+                    wide.bytes
+                ),
+            )
+        })
+    }
+}
+
+/// The TPID of a tag that another follows (IEEE 802.1ad).
+const SERVICE_TAG: u16 = 0x88a8;
+
+const fn is_tpid(ether_type: u16) -> bool {
+    packet::wire::ethernet::is_vlan(ether_type)
 }

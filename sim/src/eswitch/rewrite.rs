@@ -144,6 +144,8 @@ fn fix_checksums(place: &Place, layer: &Layer, (old, new): (u128, u128), frame: 
         Transport::Tcp => update(frame, at + 16, |sum| delta.apply(sum)),
         Transport::Udp => update(frame, at + 6, |sum| delta.apply_udp(sum)),
         Transport::Icmp | Transport::Icmp6 => update(frame, at + 2, |sum| delta.apply(sum)),
+        // Their checks do not cover the network header.
+        Transport::Sctp | Transport::Esp => {}
     }
 }
 

@@ -2,14 +2,13 @@
 
 use rte_flow::{
     Api, Attributes, Context, Duplicates, EEXIST, ENOENT, ENOSPC, ErrorKind, FlowError,
-    SpecOutsideMask, Steering,
 };
 
 use super::actions::{self, ActionRules, Draft, Wanted};
 use super::arena::Id;
 use super::counter::{Ageing, Counter};
 use super::faults::InsertionFault;
-use super::key::{Ingress, Matcher};
+use super::key::Matcher;
 use super::pattern::{self, PatternRules};
 use super::port::PortRole;
 use super::rule::{Owned, Program, Rule, RuleId, Stage, Step};
@@ -42,14 +41,7 @@ impl Eswitch {
     ) -> Result<Prepared, FlowError> {
         let is_proxy = self.ports.known(port)?.config.role == PortRole::Uplink;
         rte_flow::check(rule, &self.profile, Context { api, is_proxy })?;
-        let by_port = self.profile.steering == Steering::Software;
-        let rules = PatternRules {
-            ports: &self.ports,
-            implied_origin: by_port.then_some(Ingress::Represented(port)),
-            relaxed,
-            spec_outside_mask_never_hits: self.profile.interface.spec_outside_mask
-                == SpecOutsideMask::NeverHits,
-        };
+        let rules = PatternRules { ports: &self.ports, profile: &self.profile, port, relaxed };
         self.ports.check_queues(port, &rule.actions)?;
         let attributes = rule.attributes;
         let matcher = pattern::lower(&attributes, &rule.pattern, &rules)?;

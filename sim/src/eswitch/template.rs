@@ -2,8 +2,8 @@
 
 use rte_flow::{
     Action, ActionKind, ActionsTemplate, Api, Attributes, EBUSY, EINVAL, ENOENT, ENOTSUP,
-    ErrorKind, FlowError, Item, Match, ModifyField, PatternTemplate, Rule, TableAttributes,
-    TemplateAction, ToPortId,
+    ErrorKind, FlowError, Item, ModifyField, PatternTemplate, Rule, TableAttributes,
+    TemplateAction, TemplateMismatch, ToPortId,
 };
 
 use super::arena::Id;
@@ -142,7 +142,7 @@ impl Eswitch {
                 }
                 let rule = Rule {
                     attributes: attributes.attributes,
-                    pattern: pattern.pattern.iter().map(any_value).collect(),
+                    pattern: pattern.pattern.iter().map(Item::with_mask).collect(),
                     actions: actions
                         .actions
                         .iter()
@@ -278,69 +278,19 @@ fn unused(users: Option<usize>, what: &str) -> Result<(), FlowError> {
     }
 }
 
-/// Calls a macro with every kind of item that carries something.
-macro_rules! for_items {
-    ($with:ident) => {
-        $with!(
-            Any,
-            PortId,
-            PortRepresentor,
-            RepresentedPort,
-            Eth,
-            Vlan,
-            Ipv4,
-            Ipv6,
-            Tcp,
-            Udp,
-            Icmp,
-            Icmp6,
-            Vxlan,
-            Meta,
-            Tag,
-            Mark,
-            Integrity
-        )
-    };
-}
-
-/// A template's item without values, to be checked: the masks count, whatever the values will be.
-fn any_value(template: &Item) -> Item {
-    macro_rules! each {
-        ($($kind:ident),+) => {
-            match template {
-                Item::Void => Item::Void,
-                $(Item::$kind(asked) => {
-                    Item::$kind(Match { mask: Some(asked.effective_mask()), ..*asked })
-                })+
-            }
-        };
-    }
-    for_items!(each)
-}
-
 /// A rule's item: the template's mask, the rule's value.
 fn item_of(index: usize, template: &Item, value: &Item) -> Result<Item, FlowError> {
-    macro_rules! each {
-        ($($kind:ident),+) => {
-            match (template, value) {
-                (Item::Void, Item::Void) => Ok(Item::Void),
-                $((Item::$kind(template), Item::$kind(value)) => {
-                    let mask = template.effective_mask();
-                    if value.spec.is_none() && mask != Default::default() {
-                        let message = "the template matches fields of this item; give their values";
-                        return Err(FlowError::item(index, ErrorKind::ItemSpec, EINVAL, message));
-                    }
-                    Ok(Item::$kind(Match { spec: value.spec, last: value.last, mask: Some(mask) }))
-                })+
-                _ => {
-                    let kind = template.kind().name();
-                    let message = format!("the pattern template has {kind} here; give its value");
-                    Err(FlowError::item(index, ErrorKind::Item, EINVAL, message))
-                }
-            }
-        };
-    }
-    for_items!(each)
+    template.with_values_of(value).map_err(|mismatch| match mismatch {
+        TemplateMismatch::NoSpec => {
+            let message = "the template matches fields of this item; give their values";
+            FlowError::item(index, ErrorKind::ItemSpec, EINVAL, message)
+        }
+        TemplateMismatch::Kind => {
+            let kind = template.kind();
+            let message = format!("the pattern template has {kind} here; give its value");
+            FlowError::item(index, ErrorKind::Item, EINVAL, message)
+        }
+    })
 }
 
 /// What is known of an action of a table made through `port` before a rule gives its configuration. Where a packet goes must be

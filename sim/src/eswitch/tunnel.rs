@@ -121,10 +121,12 @@ fn outline(header: &[u8]) -> Option<(Network, usize, Option<usize>)> {
     Some((network, at, udp))
 }
 
-/// Strips everything up to the inner frame; `false` when the packet is not a tunnel's, and then it is unchanged.
+/// Strips everything up to the inner frame; `false` when the packet is not a tunnel's that carries Ethernet, and then it is
+/// unchanged.
 pub fn decapsulate(subject: &mut Subject, frame: &mut Frame<'_>) -> bool {
-    let Some(inner) = subject.headers.inner else { return false };
-    frame.trim_front(inner.ethernet);
+    let inner = subject.headers.inner.and_then(|inner| inner.ethernet);
+    let Some(inner) = inner else { return false };
+    frame.trim_front(inner);
     subject.parse_again(frame.bytes());
     true
 }

@@ -181,7 +181,7 @@ fn pattern_item(seen: &Item, pick: u64, ranges: bool) -> Item {
                 $(Item::$kind(Match { spec: Some(spec), .. }) => {
                     Item::$kind(thinned(*spec, pick, ranges))
                 })+
-                other => *other,
+                other => other.clone(),
             }
         };
     }
@@ -211,7 +211,7 @@ fn admitted(pattern: &[Item], seen: &[Item]) -> bool {
 /// Which of a packet's headers a pattern mentions: those that stand on each other, as the profile wants it.
 fn chosen(seen: &[Item], omit_tag: bool, depth: usize) -> Vec<Item> {
     let kept = seen.iter().filter(|item| !(omit_tag && matches!(item, Item::Vlan(_))));
-    kept.take(depth).copied().collect()
+    kept.take(depth).cloned().collect()
 }
 
 fn rules() -> impl Strategy<Value = Vec<(u32, Vec<Item>)>> {

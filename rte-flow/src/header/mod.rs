@@ -1,0 +1,158 @@
+//! The structures that items carry, one table each: field, type, place in DPDK's structure, width, testpmd's word.
+//!
+//! A new item begins here: add its table to the file of its layer, then its row in [`crate::item`].
+
+mod geneve_option;
+mod link;
+mod metadata;
+mod network;
+mod transport;
+mod tunnel;
+
+use std::fmt::Debug;
+
+use crate::error::DecodeReason;
+use crate::item::{FieldMatch, Match};
+
+pub use geneve_option::{GeneveOption, GeneveOptionId};
+pub use link::{ArpEthIpv4, Eth, Vlan};
+pub use metadata::{Any, Conntrack, EthdevPort, Integrity, Mark, Meta, PortId, Tag};
+pub use network::{Ipv4, Ipv6, Ipv6FragExt};
+pub use transport::{Esp, Icmp, Icmp6, Sctp, Tcp, Udp};
+pub use tunnel::{Geneve, Gre, GreKey, GreOption, Gtp, Nvgre, Vxlan, VxlanGpe};
+
+/// What is known of a field besides its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldInfo {
+    /// The name of the Rust field, as profiles write it.
+    pub name: &'static str,
+    /// The width in bits.
+    pub bits: u32,
+    /// testpmd's words for parts of the field: word, lowest bit, width in bits.
+    pub words: &'static [(&'static str, u32, u32)],
+}
+
+/// A structure of `rte_flow_item_*`: used as spec, last and mask alike.
+pub trait Header: Copy + Default + PartialEq + Eq + Debug + Send + Sync + 'static {
+    /// The size of the C structure in bytes.
+    const SIZE: usize;
+    /// The alignment of the C structure in bytes.
+    const ALIGN: usize;
+    /// The fields, in the order in which they are visited.
+    const FIELDS: &'static [FieldInfo];
+    /// The mask that applies where none is given (`rte_flow_item_*_mask`).
+    const DEFAULT_MASK: Self;
+
+    /// Writes the C structure; `out` has [`Header::SIZE`] bytes, all 0.
+    fn store(&self, out: &mut [u8]);
+    /// Reads the C structure from [`Header::SIZE`] bytes.
+    fn load(bytes: &[u8]) -> Self;
+    /// Calls `visit` with what is asked of every field.
+    fn for_each_field(asked: &Match<Self>, visit: &mut dyn FnMut(FieldMatch));
+    /// Whether `actual`, taken from a packet, is what `spec`, `last` and `mask` ask for.
+    fn admits(spec: &Self, last: Option<&Self>, mask: &Self, actual: &Self) -> bool;
+
+    /// Where the C structure has a pointer to bytes that belong to it; `None` for all but one.
+    const TAIL_POINTER: Option<usize> = None;
+    /// How many bytes lie there, in last and mask too, as the spec says.
+    ///
+    /// # Errors
+    /// More than there can be.
+    fn tail_length(_spec: &Self) -> Result<usize, DecodeReason> {
+        Ok(0)
+    }
+    /// These bytes.
+    fn tail(&self) -> &[u8] {
+        &[]
+    }
+    /// Takes over these bytes.
+    fn set_tail(&mut self, _bytes: &[u8]) {}
+}
+
+macro_rules! header {
+    (
+        $(#[$doc:meta])*
+        $header:ident = $c:ident {
+            $(
+                $(#[$field_doc:meta])*
+                $field:ident: $type:ty = $order:ident($($place:tt)+), default $default:expr, $words:tt;
+            )+
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct $header {
+            $($(#[$field_doc])* pub $field: $type,)+
+        }
+
+        impl $crate::header::Header for $header {
+            const SIZE: usize = size_of::<$c>();
+            const ALIGN: usize = align_of::<$c>();
+            const FIELDS: &'static [$crate::header::FieldInfo] = &[$($crate::header::FieldInfo {
+                name: stringify!($field),
+                bits: <$type as $crate::field::Field>::BITS,
+                words: header!(@words $type, $words),
+            }),+];
+            const DEFAULT_MASK: Self = Self { $($field: $default),+ };
+
+            fn store(&self, out: &mut [u8]) {
+                $({
+                    let from = std::mem::offset_of!($c, $($place)+);
+                    let len = <$type as $crate::field::Field>::BITS.div_ceil(8) as usize;
+                    if let Some(out) = out.get_mut(from..from + len) {
+                        header!(@store $order, self.$field, out);
+                    }
+                })+
+            }
+            fn load(bytes: &[u8]) -> Self {
+                Self {$($field: {
+                    let from = std::mem::offset_of!($c, $($place)+);
+                    let len = <$type as $crate::field::Field>::BITS.div_ceil(8) as usize;
+                    let bytes = bytes.get(from..from + len).unwrap_or_default();
+                    header!(@load $order, $type, bytes)
+                }),+}
+            }
+            fn for_each_field(asked: &$crate::item::Match<Self>, visit: &mut dyn FnMut($crate::item::FieldMatch)) {
+                let mask = asked.effective_mask();
+                let mut fields = Self::FIELDS.iter().enumerate();
+                $(if let Some((index, info)) = fields.next() {
+                    visit($crate::item::FieldMatch::new(
+                        index,
+                        info,
+                        asked.spec.map(|spec| $crate::field::Field::to_bits(spec.$field)),
+                        asked.last.map(|last| $crate::field::Field::to_bits(last.$field)),
+                        $crate::field::Field::to_bits(mask.$field),
+                    ));
+                })+
+            }
+            fn admits(spec: &Self, last: Option<&Self>, mask: &Self, actual: &Self) -> bool {
+                $($crate::field::Field::admits(spec.$field, last.map(|l| l.$field), mask.$field, actual.$field))&&+
+            }
+        }
+
+        impl $crate::item::Match<$header> {
+            $(
+                $(#[$field_doc])*
+                ///
+                /// Asks for exactly this value: sets it in the spec and all its bits in the mask.
+                #[must_use]
+                pub fn $field(mut self, value: impl Into<$type>) -> Self {
+                    self.spec.get_or_insert_default().$field = value.into();
+                    self.mask.get_or_insert_default().$field = <$type as $crate::field::Field>::ONES;
+                    self
+                }
+            )+
+        }
+    };
+    (@words $type:ty, [$(($word:literal, $shift:literal, $width:literal)),+]) => {
+        &[$(($word, $shift, $width)),+]
+    };
+    (@words $type:ty, $word:literal) => {
+        &[($word, 0, <$type as $crate::field::Field>::BITS)]
+    };
+    (@store wire, $value:expr, $out:expr) => { $crate::field::Field::store_wire($value, $out) };
+    (@store host, $value:expr, $out:expr) => { $crate::field::Field::store_host($value, $out) };
+    (@load wire, $type:ty, $bytes:expr) => { <$type as $crate::field::Field>::load_wire($bytes) };
+    (@load host, $type:ty, $bytes:expr) => { <$type as $crate::field::Field>::load_host($bytes) };
+}
+use header;

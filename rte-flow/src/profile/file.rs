@@ -1,0 +1,256 @@
+//! Profiles as they are written.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{
+    ActionClass, Encap, Fates, Interface, ItemRule, Limits, Matching, Place, Profile, ProfileError,
+    Steering, Timing,
+};
+use crate::action::ActionKind;
+use crate::attribute::Domain;
+use crate::item::ItemKind;
+use crate::modify::FieldId;
+
+/// The profile that a TOML text describes; `origin` names it in errors.
+pub(super) fn read(origin: &str, text: &str) -> Result<Profile, ProfileError> {
+    let file: File = toml::from_str(text).map_err(|error| ProfileError::Syntax {
+        origin: origin.to_owned(),
+        message: error.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+    })?;
+    file.resolve(&Names { origin })
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    steering: Steering,
+    fates: Fates,
+    root_domains: Vec<Domain>,
+    jump_to_root: bool,
+    interface: Interface,
+    #[serde(default)]
+    timing: Timing,
+    #[serde(default)]
+    limits: Limits,
+    matching: Matching,
+    encap: Encap,
+    #[serde(default)]
+    order: Vec<Vec<String>>,
+    #[serde(default)]
+    at_most_one: Vec<String>,
+    modify: ModifyFile,
+    items: Option<BTreeMap<String, ItemFile>>,
+    actions: Option<BTreeMap<String, ActionFile>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModifyFile {
+    destinations: Option<Vec<String>>,
+    inner: bool,
+    sub: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ItemFile {
+    fields: Option<Vec<String>>,
+    #[serde(default)]
+    whole: Vec<String>,
+    #[serde(default)]
+    ranges: Vec<String>,
+    #[serde(default)]
+    ranges_ignored: Vec<String>,
+    #[serde(default)]
+    required: Vec<String>,
+    #[serde(default)]
+    nonzero: Vec<String>,
+    #[serde(default)]
+    positive: Vec<String>,
+    #[serde(default)]
+    bits: BTreeMap<String, u64>,
+    #[serde(default)]
+    excluded: BTreeMap<String, Vec<u64>>,
+    #[serde(default)]
+    highest: BTreeMap<String, u64>,
+    #[serde(default)]
+    once: bool,
+    #[serde(default)]
+    spec: bool,
+    domains: Option<Vec<Domain>>,
+    #[serde(default = "yes")]
+    root: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ActionFile {
+    domains: Option<Vec<Domain>>,
+    #[serde(default = "yes")]
+    root: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const EVERYWHERE: [Domain; 3] = [Domain::Ingress, Domain::Egress, Domain::Transfer];
+
+/// Turns names into what they stand for.
+struct Names<'a> {
+    origin: &'a str,
+}
+
+impl Names<'_> {
+    fn wrong(&self, table: &str, name: &str) -> ProfileError {
+        ProfileError::Name {
+            origin: self.origin.to_owned(),
+            table: table.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    fn field(&self, kind: ItemKind, name: &str) -> Result<usize, ProfileError> {
+        let index = kind.fields().iter().position(|info| info.name == name);
+        index.ok_or_else(|| self.wrong(&format!("items.{kind}"), name))
+    }
+
+    fn fields(&self, kind: ItemKind, names: &[String]) -> Result<u64, ProfileError> {
+        names.iter().try_fold(0, |bits, name| Ok(bits | 1 << self.field(kind, name)?))
+    }
+
+    fn by_field<V, W>(
+        &self,
+        kind: ItemKind,
+        values: BTreeMap<String, V>,
+        convert: impl Fn(V) -> W,
+    ) -> Result<Vec<(usize, W)>, ProfileError> {
+        let values = values.into_iter();
+        values.map(|(name, value)| Ok((self.field(kind, &name)?, convert(value)))).collect()
+    }
+
+    fn classes(&self, table: &str, names: &[String]) -> Result<Vec<ActionClass>, ProfileError> {
+        let class = |name: &String| ActionClass::named(name).ok_or_else(|| self.wrong(table, name));
+        names.iter().map(class).collect()
+    }
+
+    fn item(&self, kind: ItemKind, file: ItemFile) -> Result<ItemRule, ProfileError> {
+        Ok(ItemRule {
+            fields: match &file.fields {
+                Some(names) => self.fields(kind, names)?,
+                None => u64::MAX,
+            },
+            whole: self.fields(kind, &file.whole)?,
+            ranges: self.fields(kind, &file.ranges)?,
+            ranges_ignored: self.fields(kind, &file.ranges_ignored)?,
+            required: self.fields(kind, &file.required)?,
+            nonzero: self.fields(kind, &file.nonzero)?,
+            positive: self.fields(kind, &file.positive)?,
+            bits: self.by_field(kind, file.bits, u128::from)?,
+            excluded: self.by_field(kind, file.excluded, |values| values)?,
+            highest: self.by_field(kind, file.highest, |value| value)?,
+            once: file.once,
+            spec: file.spec,
+            place: place(file.domains, file.root),
+        })
+    }
+
+    fn items(
+        &self,
+        files: Option<BTreeMap<String, ItemFile>>,
+    ) -> Result<Vec<Option<ItemRule>>, ProfileError> {
+        let Some(files) = files else {
+            let all = ItemRule {
+                fields: u64::MAX,
+                whole: 0,
+                ranges: u64::MAX,
+                ranges_ignored: 0,
+                required: 0,
+                nonzero: 0,
+                positive: 0,
+                bits: Vec::new(),
+                excluded: Vec::new(),
+                highest: Vec::new(),
+                once: false,
+                spec: false,
+                place: place(None, true),
+            };
+            return Ok(vec![Some(all); ItemKind::ALL.len()]);
+        };
+        let mut items = vec![None; ItemKind::ALL.len()];
+        for (name, file) in files {
+            let kind = ItemKind::ALL.iter().copied().find(|kind| kind.name() == name);
+            let kind = kind.ok_or_else(|| self.wrong("items", &name))?;
+            if let Some(slot) = items.get_mut(kind as usize) {
+                *slot = Some(self.item(kind, file)?);
+            }
+        }
+        Ok(items)
+    }
+
+    fn actions(
+        &self,
+        files: Option<BTreeMap<String, ActionFile>>,
+    ) -> Result<Vec<Option<Place>>, ProfileError> {
+        let Some(files) = files else {
+            return Ok(vec![Some(place(None, true)); ActionKind::ALL.len()]);
+        };
+        let mut actions = vec![None; ActionKind::ALL.len()];
+        for (name, file) in files {
+            let kind = ActionKind::ALL.iter().copied().find(|kind| kind.name() == name);
+            let kind = kind.ok_or_else(|| self.wrong("actions", &name))?;
+            if let Some(slot) = actions.get_mut(kind as usize) {
+                *slot = Some(place(file.domains, file.root));
+            }
+        }
+        Ok(actions)
+    }
+
+    fn destinations(&self, names: Option<&Vec<String>>) -> Result<u64, ProfileError> {
+        let Some(names) = names else {
+            // Where a packet starts is no field that can change.
+            return Ok(!(1 << FieldId::Start as usize));
+        };
+        names.iter().try_fold(0, |bits, name| {
+            let field = FieldId::ALL.iter().find(|field| field.name() == name);
+            let field = field.ok_or_else(|| self.wrong("modify.destinations", name))?;
+            Ok(bits | 1 << *field as usize)
+        })
+    }
+}
+
+fn place(domains: Option<Vec<Domain>>, root: bool) -> Place {
+    Place { domains: domains.unwrap_or_else(|| EVERYWHERE.to_vec()), root }
+}
+
+impl File {
+    fn resolve(self, names: &Names<'_>) -> Result<Profile, ProfileError> {
+        Ok(Profile {
+            items: names.items(self.items)?,
+            actions: names.actions(self.actions)?,
+            order: self
+                .order
+                .iter()
+                .map(|classes| names.classes("order", classes))
+                .collect::<Result<_, _>>()?,
+            at_most_one: names.classes("at_most_one", &self.at_most_one)?,
+            modify_destinations: names.destinations(self.modify.destinations.as_ref())?,
+            modify_inner: self.modify.inner,
+            modify_sub: self.modify.sub,
+            name: self.name,
+            steering: self.steering,
+            interface: self.interface,
+            timing: self.timing,
+            limits: self.limits,
+            matching: self.matching,
+            encap: self.encap,
+            fates: self.fates,
+            root_domains: self.root_domains,
+            jump_to_root: self.jump_to_root,
+        })
+    }
+}

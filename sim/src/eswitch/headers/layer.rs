@@ -1,0 +1,268 @@
+//! One stack of headers: link, network, transport.
+
+use packet::wire::{ethernet, protocol};
+
+use super::super::bytes;
+
+/// The network header of a stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Network {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// What stands on the network header. Fragments have none: the card does not look for it there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// TCP, at least 20 bytes.
+    Tcp,
+    /// UDP, at least 8 bytes.
+    Udp,
+    /// SCTP, at least 12 bytes.
+    Sctp,
+    /// ICMP, at least 8 bytes.
+    Icmp,
+    /// `ICMPv6`, at least 4 bytes.
+    Icmp6,
+    /// ESP, at least 8 bytes.
+    Esp,
+}
+
+/// The control information of a tag, the `EtherType` after all tags, then 1 when another tag follows.
+pub type Tag = [u8; 5];
+
+/// One stack of headers. Offsets count from the frame's first byte.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer {
+    /// Offset of the Ethernet header; absent where a tunnel carries IP.
+    pub ethernet: Option<usize>,
+    /// The `EtherType` after all tags, then 1 when there is a tag.
+    pub ethernet_type: [u8; 3],
+    /// How many tags the parser stepped over, 0 to 2.
+    pub tags: u8,
+    /// These tags.
+    pub vlans: [Option<Tag>; 2],
+    /// Offset of an ARP packet for Ethernet and IPv4.
+    pub arp: Option<usize>,
+    /// The network header and its offset.
+    pub network: Option<(Network, usize)>,
+    /// Whether the packet is a fragment.
+    pub is_fragment: bool,
+    /// Offset of the IPv6 fragment header.
+    pub fragment_header: Option<usize>,
+    /// Which IPv6 extension headers there are, in network byte order.
+    pub extensions: [u8; 4],
+    /// The protocol of what follows the network header and its extensions, and the offset of that; absent in fragments.
+    pub carried: Option<(u8, usize)>,
+    /// What stands on the network header, and its offset.
+    pub transport: Option<(Transport, usize)>,
+    /// Offset after the IP packet as its header says, or after the frame where it says more.
+    pub(super) end: usize,
+    /// The lengths of the network header fit each other and the frame.
+    pub(super) network_fits: bool,
+}
+
+impl Layer {
+    const fn empty(frame: &[u8]) -> Self {
+        Self {
+            ethernet: None,
+            ethernet_type: [0; 3],
+            tags: 0,
+            vlans: [None; 2],
+            arp: None,
+            network: None,
+            is_fragment: false,
+            fragment_header: None,
+            extensions: [0; 4],
+            carried: None,
+            transport: None,
+            end: frame.len(),
+            network_fits: false,
+        }
+    }
+
+    /// The stack that begins with an Ethernet header; `None` where it is cut short.
+    pub(super) fn ethernet(frame: &[u8], start: usize) -> Option<Self> {
+        let mut ether_type = bytes::u16(frame, start + 12)?;
+        let mut at = start + 14;
+        let mut layer = Self { ethernet: Some(start), ..Self::empty(frame) };
+        let mut controls = [None; 2];
+        for control in &mut controls {
+            if !ethernet::is_vlan(ether_type) {
+                break;
+            }
+            let (Some(tag), Some(next)) = (bytes::u16(frame, at), bytes::u16(frame, at + 2)) else {
+                break;
+            };
+            *control = Some(tag.to_be_bytes());
+            ether_type = next;
+            layer.tags += 1;
+            at += 4;
+        }
+        let [high, low] = ether_type.to_be_bytes();
+        layer.ethernet_type = [high, low, u8::from(layer.tags > 0)];
+        let [first, second] = controls;
+        let more = u8::from(second.is_some());
+        layer.vlans = [
+            first.map(|[c0, c1]| [c0, c1, high, low, more]),
+            second.map(|[c0, c1]| [c0, c1, high, low, 0]),
+        ];
+        layer.network(frame, ether_type, at);
+        Some(layer)
+    }
+
+    /// The stack that begins with an IP header; `None` where there is none.
+    pub(super) fn ip(frame: &[u8], ether_type: u16, at: usize) -> Option<Self> {
+        let mut layer = Self::empty(frame);
+        layer.network(frame, ether_type, at);
+        layer.network.map(|_| layer)
+    }
+
+    /// Length of the Ethernet header with its tags, in bytes; what an MTU does not count.
+    pub fn link_length(&self) -> usize {
+        self.ethernet.map_or(0, |_| 14 + 4 * usize::from(self.tags))
+    }
+
+    /// Offset after what this stack's innermost header carries.
+    pub(super) fn payload_end(&self, frame: &[u8]) -> usize {
+        let end = self.end.min(frame.len());
+        match self.transport {
+            Some((Transport::Udp, at)) => {
+                bytes::u16(frame, at + 4).map_or(end, |length| end.min(at + usize::from(length)))
+            }
+            _ => end,
+        }
+    }
+
+    fn network(&mut self, frame: &[u8], ether_type: u16, at: usize) {
+        match ether_type {
+            ethernet::IPV4 => self.ipv4(frame, at),
+            ethernet::IPV6 => self.ipv6(frame, at),
+            ethernet::ARP => {
+                let is_usual = |arp: &[u8]| arp.starts_with(&[0, 1, 8, 0, 6, 4]);
+                self.arp = frame.get(at..at + 28).filter(|arp| is_usual(arp)).map(|_| at);
+            }
+            _ => {}
+        }
+    }
+
+    fn ipv4(&mut self, frame: &[u8], at: usize) {
+        let Some(header) = ipv4_header(frame, at) else { return };
+        let (Some(total), Some(fragment), Some(protocol)) =
+            (bytes::u16(header, 2), bytes::u16(header, 6), header.get(9))
+        else {
+            return;
+        };
+        let (total, length) = (usize::from(total), header.len());
+        self.network = Some((Network::V4, at));
+        self.network_fits = total >= length && at + total <= frame.len();
+        if self.network_fits {
+            self.end = at + total;
+        }
+        self.is_fragment = fragment & FRAGMENT_BITS != 0;
+        if !self.is_fragment {
+            self.carry(frame, *protocol, at + length);
+        }
+    }
+
+    fn ipv6(&mut self, frame: &[u8], at: usize) {
+        let Some(header) = frame.get(at..at + 40) else { return };
+        let (Some(first), Some(payload), Some(next)) =
+            (header.first(), bytes::u16(header, 4), header.get(6))
+        else {
+            return;
+        };
+        if first >> 4 != 6 {
+            return;
+        }
+        let (mut next, mut place) = (*next, at + 40);
+        self.network = Some((Network::V6, at));
+        self.network_fits = place + usize::from(payload) <= frame.len();
+        if self.network_fits {
+            self.end = place + usize::from(payload);
+        }
+        let mut found = 0_u32;
+        for _ in 0..=EXTENSIONS_WALKED {
+            let Some(bit) = extension_bit(next) else {
+                self.carry(frame, next, place);
+                break;
+            };
+            found |= 1 << bit;
+            match next {
+                protocol::FRAGMENT => {
+                    self.is_fragment = true;
+                    self.fragment_header = (place + 8 <= self.end).then_some(place);
+                    break;
+                }
+                ESP => {
+                    self.carry(frame, next, place);
+                    break;
+                }
+                _ => {}
+            }
+            let (Some(following), Some(units)) = (frame.get(place), frame.get(place + 1)) else {
+                break;
+            };
+            place += match next {
+                protocol::AUTHENTICATION => (usize::from(*units) + 2) * 4,
+                _ => (usize::from(*units) + 1) * 8,
+            };
+            next = *following;
+        }
+        self.extensions = found.to_be_bytes();
+    }
+
+    fn carry(&mut self, frame: &[u8], protocol: u8, at: usize) {
+        self.carried = Some((protocol, at));
+        let network = self.network.map(|(network, _)| network);
+        let (transport, length) = match (protocol, network) {
+            (protocol::TCP, _) => (Transport::Tcp, 20),
+            (protocol::UDP, _) => (Transport::Udp, 8),
+            (SCTP, _) => (Transport::Sctp, 12),
+            (ESP, _) => (Transport::Esp, 8),
+            (protocol::ICMP, Some(Network::V4)) => (Transport::Icmp, 8),
+            (protocol::ICMPV6, Some(Network::V6)) => (Transport::Icmp6, 4),
+            _ => return,
+        };
+        self.transport = (at + length <= self.end.min(frame.len())).then_some((transport, at));
+    }
+}
+
+/// The IPv4 header with its options.
+pub(super) fn ipv4_header(frame: &[u8], at: usize) -> Option<&[u8]> {
+    let first = *frame.get(at)?;
+    let length = usize::from(first & 0x0f) * 4;
+    if first >> 4 != 4 || length < 20 {
+        return None;
+    }
+    frame.get(at..at + length)
+}
+
+/// "More fragments" and the fragment offset.
+const FRAGMENT_BITS: u16 = 0x3fff;
+
+/// The most extension headers the parser walks.
+const EXTENSIONS_WALKED: usize = 8;
+
+/// The protocol number of the encapsulating security payload (RFC 4303).
+const ESP: u8 = 50;
+/// That of SCTP (RFC 9260).
+const SCTP: u8 = 132;
+
+/// The number an IPv6 extension header has in `rte_flow_item_ipv6`'s `has_*_ext` bits.
+fn extension_bit(next: u8) -> Option<u32> {
+    Some(match next {
+        protocol::HOP_BY_HOP => 0,
+        protocol::ROUTING => 1,
+        protocol::FRAGMENT => 2,
+        protocol::AUTHENTICATION => 3,
+        ESP => 4,
+        protocol::DESTINATION_OPTIONS => 5,
+        protocol::MOBILITY => 6,
+        protocol::HIP => 7,
+        protocol::SHIM6 => 8,
+        _ => return None,
+    })
+}
