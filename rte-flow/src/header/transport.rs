@@ -54,7 +54,7 @@ header! {
         dst: u16 = wire(hdr.dst_port), default u16::MAX, "dst";
         /// Verification tag.
         tag: u32 = wire(hdr.tag), default 0, "tag";
-        /// CRC32c of the packet.
+        /// `CRC32c` of the packet.
         checksum: u32 = wire(hdr.cksum), default 0, "cksum";
     }
 }

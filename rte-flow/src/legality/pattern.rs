@@ -45,6 +45,11 @@ const fn reported(kind: ItemKind, wrong: Wrong) -> (ErrorKind, i32) {
     }
 }
 
+/// Whether an item says nothing. In a template there is a mask and no spec: the rules have the values.
+const fn lacks<H>(asked: &Match<H>) -> bool {
+    asked.spec.is_none() && asked.mask.is_none()
+}
+
 fn has(set: u64, field: &FieldMatch) -> bool {
     set >> field.index & 1 == 1
 }
@@ -230,10 +235,6 @@ impl Check<'_> {
         let refuse =
             |errno, message: String| Err(FlowError::item(index, ErrorKind::Item, errno, message));
         let kind = item.kind();
-        // In a template there is a mask and no spec: the rules have the values.
-        fn lacks<H>(asked: &Match<H>) -> bool {
-            asked.spec.is_none() && asked.mask.is_none()
-        }
         let lacks_spec = match item {
             Item::Integrity(asked) => lacks(asked),
             Item::Conntrack(asked) => lacks(asked),

@@ -245,7 +245,7 @@ fn refusals_say_what_and_where() {
             "port 77 does not belong to this switch",
         ),
         ("flow create 1 transfer pattern eth / end actions count / end", "PMD error type"),
-        ("flow validate 1 transfer pattern eth / gre / end actions drop / end", "item type"),
+        ("flow validate 1 transfer pattern eth / mpls / end actions drop / end", "item type"),
         ("flow info 0", "incorrect steering mode"),
     ] {
         testpmd.expect(line, words);
