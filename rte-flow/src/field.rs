@@ -95,7 +95,7 @@ bitflags! {
     /// What connection tracking found of a packet (`RTE_FLOW_CONNTRACK_PKT_STATE_*`); none of it for packets that no
     /// rule tracked.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-    pub struct ConntrackState: u32 {
+    pub struct PacketState: u32 {
         /// It belongs to its connection.
         const VALID = 1;
         /// It changed the connection's state.
@@ -240,7 +240,7 @@ impl Field for Ipv6Extensions {
     }
 }
 
-impl Field for ConntrackState {
+impl Field for PacketState {
     const BITS: u32 = 32;
     const ONES: Self = Self::from_bits_retain(u32::MAX);
 

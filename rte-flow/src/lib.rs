@@ -40,7 +40,7 @@ pub use error::{
     Cause, DecodeError, DecodeReason, EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC,
     ENOTSUP, ErrorKind, FlowError,
 };
-pub use field::{ConntrackState, Field, IntegrityBits, Ipv6Extensions, U24};
+pub use field::{Field, IntegrityBits, Ipv6Extensions, PacketState, U24};
 pub use header::{
     Any, ArpEthIpv4, Conntrack, Esp, Eth, EthdevPort, FieldInfo, Geneve, GeneveOption,
     GeneveOptionId, Gre, GreKey, GreOption, Gtp, Header, Icmp, Icmp6, Integrity, Ipv4, Ipv6,

@@ -6,7 +6,7 @@ use dpdk_sys::{
 };
 
 use super::header;
-use crate::field::{ConntrackState, IntegrityBits};
+use crate::field::{IntegrityBits, PacketState};
 
 header! {
     /// Metadata that a rule or the application set (`RTE_FLOW_ITEM_TYPE_META`).
@@ -48,7 +48,7 @@ header! {
     /// What connection tracking found (`RTE_FLOW_ITEM_TYPE_CONNTRACK`).
     Conntrack = rte_flow_item_conntrack {
         /// The packet's state.
-        flags: ConntrackState = host(flags), default ConntrackState::from_bits_retain(u32::MAX), "";
+        flags: PacketState = host(flags), default PacketState::from_bits_retain(u32::MAX), "";
     }
 }
 

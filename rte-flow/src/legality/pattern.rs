@@ -2,7 +2,7 @@
 
 use super::{Api, Check};
 use crate::error::{EINVAL, ENOTSUP, ErrorKind, FlowError};
-use crate::field::{ConntrackState, IntegrityBits};
+use crate::field::{IntegrityBits, PacketState};
 use crate::header::{
     Conntrack, GeneveOption, GeneveOptionId, Header, Integrity, Ipv4, Ipv6FragExt,
 };
@@ -360,8 +360,8 @@ fn fragments_v6(index: usize, asked: &Match<Ipv6FragExt>) -> Result<(), FlowErro
 fn conntrack(index: usize, asked: &Match<Conntrack>) -> Result<(), FlowError> {
     let Some(spec) = &asked.spec else { return Ok(()) };
     let wanted = spec.flags & asked.effective_mask().flags;
-    let others = ConntrackState::INVALID | ConntrackState::BAD | ConntrackState::DISABLED;
-    if wanted.contains(ConntrackState::VALID) && wanted.intersects(others) {
+    let others = PacketState::INVALID | PacketState::BAD | PacketState::DISABLED;
+    if wanted.contains(PacketState::VALID) && wanted.intersects(others) {
         let message = "a packet is either valid or invalid, bad or not tracked; ask for one";
         return Err(FlowError::item(index, ErrorKind::Item, EINVAL, message));
     }

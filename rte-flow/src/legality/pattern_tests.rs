@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::super::tests::{HWS, SWS, on, refused, with};
 use crate::attribute::{Attributes, Domain};
 use crate::error::{Cause, EINVAL, ENOTSUP, ErrorKind, FlowError};
-use crate::field::{ConntrackState, IntegrityBits, Ipv6Extensions};
+use crate::field::{IntegrityBits, Ipv6Extensions, PacketState};
 use crate::header::{
     Any, ArpEthIpv4, Conntrack, Esp, Eth, EthdevPort, Geneve, GeneveOption, Gre, GreOption, Gtp,
     Header, Icmp, Icmp6, Integrity, Ipv4, Ipv6, Ipv6FragExt, Mark, Meta, Nvgre, PortId, Sctp, Tag,
@@ -140,7 +140,7 @@ fn plain(kind: ItemKind) -> Vec<Item> {
         }
         ItemKind::Mark => vec![Item::Mark(Match::<Mark>::default().id(1_u32)), eth()],
         ItemKind::Integrity => vec![integrity(1, IntegrityBits::L3_OK), eth(), ipv4()],
-        ItemKind::Conntrack => vec![conntrack(ConntrackState::VALID), eth()],
+        ItemKind::Conntrack => vec![conntrack(PacketState::VALID), eth()],
     }
 }
 
@@ -148,8 +148,8 @@ fn integrity(level: u32, checks: IntegrityBits) -> Item {
     Item::Integrity(under(Integrity { level, checks }, Integrity { level: 0, checks }))
 }
 
-fn conntrack(flags: ConntrackState) -> Item {
-    Item::Conntrack(under(Conntrack { flags }, Conntrack { flags: ConntrackState::all() }))
+fn conntrack(flags: PacketState) -> Item {
+    Item::Conntrack(under(Conntrack { flags }, Conntrack { flags: PacketState::all() }))
 }
 
 /// The items that a profile accepts, each in the domain where it belongs.
@@ -442,18 +442,12 @@ fn integrity_is_asked_once_and_positively_of_named_layers() {
 
 #[test]
 fn a_packet_is_in_one_state_of_its_connection() {
-    let valid = ConntrackState::VALID;
+    let valid = PacketState::VALID;
     for profile in [SWS, HWS_24] {
-        refuses(
-            profile,
-            &[conntrack(valid | ConntrackState::BAD), eth()],
-            0,
-            ErrorKind::Item,
-            EINVAL,
-        );
-        let twice = [conntrack(valid), conntrack(ConntrackState::CHANGED), eth()];
+        refuses(profile, &[conntrack(valid | PacketState::BAD), eth()], 0, ErrorKind::Item, EINVAL);
+        let twice = [conntrack(valid), conntrack(PacketState::CHANGED), eth()];
         refuses(profile, &twice, 1, ErrorKind::Item, EINVAL);
-        assert_eq!(accepts(profile, &[conntrack(valid | ConntrackState::CHANGED), eth()]), Ok(()));
+        assert_eq!(accepts(profile, &[conntrack(valid | PacketState::CHANGED), eth()]), Ok(()));
     }
     refuses(SWS, &[Item::Conntrack(Match::default()), eth()], 0, ErrorKind::Item, ENOTSUP);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rte_flow::ConntrackState;
+use rte_flow::PacketState;
 
 use super::headers::{Depth, Headers, Layer, Network, Transport, Tunnel, geneve_option};
 
@@ -24,7 +24,7 @@ pub struct Registers {
     /// The TAG registers.
     pub tags: [u32; TAGS],
     /// What connection tracking found; nothing until a rule tracks the packet.
-    pub conntrack: ConntrackState,
+    pub conntrack: PacketState,
 }
 
 /// Where a packet entered the switch.

@@ -1,8 +1,8 @@
 //! Items to matchers.
 
 use rte_flow::{
-    Attributes, Conntrack, ConntrackItem, ConntrackState, Depth, Domain, EINVAL, ENOTSUP,
-    ErrorKind, Eth, FieldMatch, FlowError, Fragments, GeneveOption, Item, Layers, Match, PortItems,
+    Attributes, Conntrack, ConntrackItem, Depth, Domain, EINVAL, ENOTSUP, ErrorKind, Eth,
+    FieldMatch, FlowError, Fragments, GeneveOption, Item, Layers, Match, PacketState, PortItems,
     Position, Profile, SpecOutsideMask, Steering, Vlan, VlanTags,
 };
 
@@ -249,16 +249,16 @@ impl Lowering<'_> {
         let mask = match self.rules.profile.matching.conntrack {
             ConntrackItem::Flags => mask,
             ConntrackItem::Syndrome => {
-                let register = ConntrackState::INVALID | ConntrackState::DISABLED;
-                let alone = mask & (ConntrackState::CHANGED | ConntrackState::BAD);
-                if mask.intersects(register | ConntrackState::VALID) {
+                let register = PacketState::INVALID | PacketState::DISABLED;
+                let alone = mask & (PacketState::CHANGED | PacketState::BAD);
+                if mask.intersects(register | PacketState::VALID) {
                     alone | register
                 } else {
                     alone
                 }
             }
         };
-        let bits = |state: ConntrackState| u128::from(state.bits());
+        let bits = |state: PacketState| u128::from(state.bits());
         self.builder.bits(Block::Conntrack, 0, 4, bits(spec.flags & mask), bits(mask));
     }
 
