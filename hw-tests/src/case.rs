@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rte_flow::{Profile, Steering};
+use rte_flow::{Profile, Steering, TransferPorts};
 use serde::Deserialize;
 use testbed::notation;
 
@@ -133,7 +133,10 @@ pub(crate) fn belongs(text: &str, profile: &str) -> bool {
         "all" => true,
         "software-steering" => has(|profile| profile.steering == Steering::Software),
         "hardware-steering" => has(|profile| profile.steering == Steering::Hardware),
-        "synchronous" => has(|profile| profile.interface.synchronous),
+        "synchronous" => has(|profile| {
+            let interface = &profile.interface;
+            interface.synchronous && interface.transfer_ports == TransferPorts::Any
+        }),
         "templates" => has(|profile| profile.interface.templates),
         name => name == profile,
     }

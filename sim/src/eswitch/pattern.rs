@@ -205,10 +205,10 @@ impl Lowering<'_> {
     ) -> Result<(), FlowError> {
         if attributes.domain != Domain::Transfer {
             let message = "a port item works in transfer rules only; make the rule on that port";
-            return Err(refuse(index, message));
+            return Err(FlowError::item(index, ErrorKind::Item, EINVAL, message));
         }
         if std::mem::replace(&mut self.has_origin, true) {
-            return Err(wrong(index, "a packet has one origin; keep one port item"));
+            return Err(refuse(index, "a packet has one origin; keep one port item"));
         }
         let mut port = None;
         item.for_each_field(&mut |field| {
