@@ -174,17 +174,31 @@ fn links_lose_frames_and_go_down_as_they_are_told() {
     control.link("vf0", Rates { drop: 10, reorder: 10, ..Rates::default() }, Carrier::Up);
     assert_eq!(transfer(&a, &b, "10.0.0.2", 200_000), 200_000);
 
-    testpmd.expect("show port summary 1", "up");
+    link_shows(&mut testpmd, "up");
     let errors = testpmd.statistic(1, "link_rx_errors");
     let status = control.link("vf0", Rates::default(), Carrier::Down);
     assert!(!status.ports[1].link.expect("a link").is_up);
-    testpmd.expect("show port summary 1", "down");
+    link_shows(&mut testpmd, "down");
     assert_eq!(echo(&a, &b, "10.0.0.2", 1, 100), 0);
     assert!(testpmd.statistic(1, "link_rx_errors") > errors);
     control.link("vf0", Rates::default(), Carrier::Up);
-    testpmd.expect("show port summary 1", "up");
+    link_shows(&mut testpmd, "up");
     assert_eq!(echo(&a, &b, "10.0.0.2", 5, 100), 5);
     testpmd.quit();
+}
+
+/// Waits until an application that asked for link events has heard of a change at port 1.
+fn link_shows(testpmd: &mut Testpmd, state: &str) {
+    let begin = Instant::now();
+    loop {
+        let output = testpmd.command("show port summary 1");
+        let line = output.lines().find(|line| line.trim_start().starts_with("1 "));
+        if line.is_some_and(|line| line.split_whitespace().any(|word| word == state)) {
+            return;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20), "not {state}:\n{output}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// testpmd hears of the reset, detaches the device, and can have it again.
