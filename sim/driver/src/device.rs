@@ -25,6 +25,7 @@ use crate::link::{self, FaultyLink, LinkError};
 use crate::lock;
 use crate::mbuf::{Mark, Metadata};
 use crate::software::{QueueIndex, SoftwareSide};
+use crate::tracer::Tracer;
 use crate::wire::Wire;
 
 /// The number by which the eswitch knows the first VF without ethdev; the next ones follow. Ethdevs have numbers below
@@ -82,6 +83,11 @@ pub struct SwitchPort {
 }
 
 impl SwitchPort {
+    /// The number of its ethdev, where it has one.
+    pub fn ethdev(&self) -> Option<u16> {
+        self.id.get().copied().filter(|id| *id < UNREPRESENTED)
+    }
+
     /// Whether the port has a wire that is up.
     pub fn link_is_up(&self) -> bool {
         self.connected().is_some_and(Wire::is_up)
@@ -134,6 +140,8 @@ pub struct Device {
     /// Until when a reset keeps the card away: a [`Time`].
     away_until: AtomicU64,
     resets: AtomicU64,
+    /// The last frames' ways through the rules, when somebody wants to see them.
+    pub tracer: Tracer,
 }
 
 /// Why a device cannot be put together.
@@ -225,6 +233,7 @@ impl Device {
             clock,
             away_until: AtomicU64::new(0),
             resets: AtomicU64::new(0),
+            tracer: Tracer::default(),
         };
         device.set_rule_faults(args.rule_faults);
         device.name_port(PortIndex::UPLINK, uplink);
@@ -444,10 +453,14 @@ impl Device {
         let frames = batch.frames();
         let exits: ArrayVec<Exit, BURST> = self.with_switch(|switch, now| {
             let mut lookups = Lookups::default();
+            let tracing = self.tracer.is_on();
             let process = |slot: &mut Slot| {
                 let length = slot.bytes().len();
                 let verdict = switch.process(now, from, slot);
                 lookups.note(&switch.trace);
+                if tracing {
+                    self.tracer.note(from, slot.bytes(), &switch.trace, verdict);
+                }
                 self.account(port, from, length, verdict)
             };
             let exits = frames.iter_mut().map(process).collect();

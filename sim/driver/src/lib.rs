@@ -33,6 +33,8 @@ mod registration;
 mod reset;
 mod rss;
 mod software;
+mod telemetry;
+mod tracer;
 mod transmit;
 mod wire;
 

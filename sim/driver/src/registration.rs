@@ -23,6 +23,7 @@ use crate::port::{OPERATIONS, PortPrivate};
 use crate::queue::{receive_burst, receive_count, receive_status, send_burst, transmit_status};
 use crate::receive_filter::MAX_ADDRESSES;
 use crate::reset;
+use crate::telemetry;
 
 /// The driver's name: devices are called `net_eswitch0`, `net_eswitch1`, ...
 const NAME: &CStr = c"net_eswitch";
@@ -58,6 +59,7 @@ static DRIVER: Driver = {
 
 extern "C" fn register() {
     log::register();
+    telemetry::register();
     // SAFETY: the driver is static, and the library is not unloaded while EAL lives.
     unsafe { rte_vdev_register(DRIVER.0.get()) };
 }
@@ -169,6 +171,7 @@ fn create(device: *mut rte_device, name: &CStr, arguments: &CStr) -> Result<(), 
             CString::new(port_name).map_err(|e| Refusal::new(libc::EINVAL, e.to_string()))?;
         create_port(device, name, &port_name, Part::Representor { card: Arc::clone(&card), vf })?;
     }
+    telemetry::add(&card);
     if let Some(after) = args.reset_after {
         reset::schedule(card.device.uplink(), after);
     }

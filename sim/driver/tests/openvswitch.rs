@@ -111,6 +111,15 @@ impl OpenVSwitch {
     }
 }
 
+/// A number of the answer to a question, by its name.
+fn number(telemetry: &mut Telemetry, question: &str, name: &str) -> u64 {
+    let answer = telemetry.ask(question);
+    let value = answer.split(&format!("\"{name}\":")).nth(1).map(str::trim_start);
+    value
+        .and_then(|text| text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+        .unwrap_or_else(|| panic!("no {name} in {answer}"))
+}
+
 /// Waits for something that must come.
 fn until(mut there: impl FnMut() -> bool) {
     let came = (0..100).any(|_| {
@@ -146,9 +155,9 @@ fn offloaded_flows_carry_traffic_between_two_kernels() {
         switch.offloaded().matches("ipv4").count() >= 2
     });
     let ports = ["/ethdev/xstats,1", "/ethdev/xstats,2"];
-    let before = ports.map(|port| telemetry.number(port, "hw_forwarded_packets"));
+    let before = ports.map(|port| number(&mut telemetry, port, "hw_forwarded_packets"));
     assert_eq!(echo(&a, &b, "10.0.0.2", 200, 1000), 200);
-    let after = ports.map(|port| telemetry.number(port, "hw_forwarded_packets"));
+    let after = ports.map(|port| number(&mut telemetry, port, "hw_forwarded_packets"));
     for (before, after) in before.into_iter().zip(after) {
         assert!(after - before >= 200, "{before} -> {after}\n{}", switch.offloaded());
     }

@@ -50,13 +50,4 @@ impl Telemetry {
         let length = self.0.read(&mut buffer)?;
         Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
     }
-
-    /// A number of the answer to a question, by its name.
-    pub fn number(&mut self, question: &str, name: &str) -> u64 {
-        let answer = self.ask(question);
-        let value = answer.split(&format!("\"{name}\":")).nth(1).map(str::trim_start);
-        value
-            .and_then(|text| text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
-            .unwrap_or_else(|| panic!("no {name} in {answer}"))
-    }
 }
