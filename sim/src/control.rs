@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::eswitch::{Faults, RefusedInsertion, RefusedInsertions};
+use crate::eswitch::{Faults, RefusedInsertions, RefusedUpdate};
 use crate::link_faults::{FaultCounters, LinkFaults};
 
 /// What is asked of the device. What a request does not name is switched off.
@@ -14,7 +14,7 @@ use crate::link_faults::{FaultCounters, LinkFaults};
 pub enum Request {
     /// Say how it is.
     Status,
-    /// These are the faults of rule updates from now on. Insertions are counted from here.
+    /// These are the faults of rule updates from now on. Insertions and removals are counted from here.
     Rules(RuleFaults),
     /// These are the faults of a link from now on.
     Link {
@@ -41,7 +41,9 @@ pub struct RuleFaults {
     pub refuse: Option<NonZeroU64>,
     /// Of every so many insertions the last fails.
     pub refuse_every: Option<NonZeroU64>,
-    /// The errno of both; `EREMOTEIO` unless named.
+    /// This removal, counted from 1, fails.
+    pub refuse_removal: Option<NonZeroU64>,
+    /// The errno of all three; `EREMOTEIO` unless named.
     pub errno: Option<i32>,
     /// Of every so many insertions the last is lost: reported as done, never hit.
     pub lose_every: Option<NonZeroU64>,
@@ -60,10 +62,10 @@ impl From<RuleFaults> for Faults {
     /// All but the frozen queue, which is a matter of when.
     fn from(faults: RuleFaults) -> Self {
         let errno = faults.errno.unwrap_or(EREMOTEIO);
+        let refused = |number: NonZeroU64| RefusedUpdate { number: number.get() - 1, errno };
         Self {
-            refused_insertion: faults
-                .refuse
-                .map(|number| RefusedInsertion { number: number.get() - 1, errno }),
+            refused_insertion: faults.refuse.map(refused),
+            refused_removal: faults.refuse_removal.map(refused),
             refused_insertions: faults.refuse_every.map(|every| RefusedInsertions { every, errno }),
             lost_insertions: faults.lose_every,
             full_at: faults.enospc_after.map(|rules| rules as usize),

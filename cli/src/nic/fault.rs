@@ -55,6 +55,9 @@ struct RuleArguments {
     /// Refuse the N-th insertion from now, once
     #[arg(long, value_name = "N")]
     refuse: Option<NonZeroU64>,
+    /// Refuse the N-th removal from now, once
+    #[arg(long, value_name = "N")]
+    refuse_removal: Option<NonZeroU64>,
     /// Refuse every N-th insertion
     #[arg(long, value_name = "N")]
     refuse_every: Option<NonZeroU64>,
@@ -99,9 +102,16 @@ struct LinkArguments {
 
 impl RuleArguments {
     const fn faults(&self) -> RuleFaults {
-        let Self { refuse, refuse_every, errno, lose_every, enospc_after, late_ms, freeze_queue } =
-            *self;
-        RuleFaults { refuse, refuse_every, errno, lose_every, enospc_after, late_ms, freeze_queue }
+        RuleFaults {
+            refuse: self.refuse,
+            refuse_every: self.refuse_every,
+            refuse_removal: self.refuse_removal,
+            errno: self.errno,
+            lose_every: self.lose_every,
+            enospc_after: self.enospc_after,
+            late_ms: self.late_ms,
+            freeze_queue: self.freeze_queue,
+        }
     }
 }
 

@@ -72,12 +72,21 @@ fn list(parts: impl IntoIterator<Item = Option<String>>) -> String {
 }
 
 fn rule_faults(faults: &RuleFaults) -> String {
-    let RuleFaults { refuse, refuse_every, errno, lose_every, enospc_after, late_ms, freeze_queue } =
-        *faults;
+    let RuleFaults {
+        refuse,
+        refuse_every,
+        refuse_removal,
+        errno,
+        lose_every,
+        enospc_after,
+        late_ms,
+        freeze_queue,
+    } = *faults;
     let errno = errno.map_or_else(String::new, |errno| format!(" with errno {errno}"));
     list([
         refuse.map(|number| format!("refuse insertion {number}{errno}")),
         refuse_every.map(|every| format!("refuse every {every}. insertion{errno}")),
+        refuse_removal.map(|number| format!("refuse removal {number}{errno}")),
         lose_every.map(|every| format!("lose every {every}. insertion")),
         enospc_after.map(|rules| format!("full with {rules} rules")),
         (late_ms > 0).then(|| format!("completions {late_ms} ms late")),

@@ -24,6 +24,15 @@ const TABLE_CAPACITY: u32 = 1 << 20;
 /// An answer that the NIC gives at a time.
 type Answer = (Time, Ticket, Reply<RuleId>);
 
+/// An asynchronous operation.
+enum Operation {
+    Create(Ticket, RuleId),
+    /// With the rule's last count.
+    Destroy(Ticket, Option<RuleCounters>),
+    /// Of the handle that a failed creation leaves.
+    CleanUp,
+}
+
 /// See the module.
 pub struct SimulatedNic {
     switch: Eswitch,
@@ -34,7 +43,7 @@ pub struct SimulatedNic {
     /// Answers that are still to be given, in order.
     answers: VecDeque<Answer>,
     /// Asynchronous operations whose completion is awaited, by number.
-    in_flight: HashMap<u64, (Ticket, Option<RuleId>, Option<RuleCounters>)>,
+    in_flight: HashMap<u64, Operation>,
     operations: u64,
     /// When completions were last asked for.
     pulled: Time,
@@ -164,7 +173,7 @@ impl SimulatedNic {
         match created {
             Ok(rule) => {
                 self.tickets.insert(rule, ticket);
-                self.in_flight.insert(enqueue.user_data, (ticket, Some(rule), None));
+                self.in_flight.insert(enqueue.user_data, Operation::Create(ticket, rule));
             }
             Err(refusal) => {
                 self.answers.push_back((now, ticket, Reply::Inserted(Err(refusal))));
@@ -178,7 +187,7 @@ impl SimulatedNic {
         match self.switch.enqueue_destroy(PROXY, enqueue, rule, to_sim(now)) {
             Ok(()) => {
                 self.tickets.remove(&rule);
-                self.in_flight.insert(enqueue.user_data, (ticket, None, last));
+                self.in_flight.insert(enqueue.user_data, Operation::Destroy(ticket, last));
             }
             Err(refusal) => self.answers.push_back((now, ticket, Reply::Removed(Err(refusal)))),
         }
@@ -200,18 +209,28 @@ impl SimulatedNic {
         // The queue exists, for without it no operation is in flight.
         let _ = self.switch.pull(PROXY, QUEUE, usize::MAX, to_sim(now), &mut completions);
         for completion in completions {
-            let Some((ticket, created, last)) = self.in_flight.remove(&completion.user_data) else {
-                continue;
-            };
-            let result = completion.result.map_err(|errno| {
-                FlowError::other(ErrorKind::Unspecified, errno, "the NIC failed the operation")
-            });
-            let reply = match created {
-                Some(rule) => Reply::Inserted(result.map(|()| rule)),
-                None if completion.result.is_ok() => Reply::Removed(Ok(last)),
-                None => Reply::Stranded(last),
+            let Some(operation) = self.in_flight.remove(&completion.user_data) else { continue };
+            let (ticket, reply) = match (operation, completion.result) {
+                (Operation::Create(ticket, rule), Ok(())) => (ticket, Reply::Inserted(Ok(rule))),
+                (Operation::Create(ticket, rule), Err(errno)) => {
+                    let message = "the NIC failed the operation";
+                    let refusal = FlowError::other(ErrorKind::Unspecified, errno, message);
+                    self.clean_up(now, rule);
+                    (ticket, Reply::Inserted(Err(refusal)))
+                }
+                (Operation::Destroy(ticket, last), Ok(())) => (ticket, Reply::Removed(Ok(last))),
+                (Operation::Destroy(ticket, last), Err(_)) => (ticket, Reply::Stranded(last)),
+                (Operation::CleanUp, _) => continue,
             };
             self.answers.push_back((now, ticket, reply));
+        }
+    }
+
+    fn clean_up(&mut self, now: Time, rule: RuleId) {
+        let enqueue = self.enqueue();
+        // Nothing depends on it but the room that the handle takes.
+        if self.switch.enqueue_destroy(PROXY, enqueue, rule, to_sim(now)).is_ok() {
+            self.in_flight.insert(enqueue.user_data, Operation::CleanUp);
         }
     }
 

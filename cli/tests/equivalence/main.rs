@@ -24,7 +24,7 @@ use dpu_app::datapath::settings::Settings;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use rte_flow::{EAGAIN, EEXIST, EINVAL, ENOSPC, Profile};
-use sim::eswitch::{Faults, RefusedInsertion};
+use sim::eswitch::{Faults, RefusedUpdate};
 
 use scenario::{Scenario, carried, compare};
 
@@ -107,19 +107,24 @@ fn offload_changes_nothing_that_can_be_seen() {
     assert!(hardware * 10 > all, "only {hardware} of {all} packets took the hardware path");
 }
 
+fn refused_update() -> impl Strategy<Value = RefusedUpdate> {
+    (0..60u64, prop::sample::select(vec![EAGAIN, ENOSPC, EINVAL, EEXIST]))
+        .prop_map(|(number, errno)| RefusedUpdate { number, errno })
+}
+
+/// Insertions that fail, or a NIC that is full.
+fn refusals() -> impl Strategy<Value = Faults> {
+    let refused = refused_update()
+        .prop_map(|update| Faults { refused_insertion: Some(update), ..Faults::default() });
+    let full = (0..50usize).prop_map(|rules| Faults { full_at: Some(rules), ..Faults::default() });
+    prop_oneof![refused, full]
+}
+
 /// Insertions that the NIC refuses, and a NIC that is full, change nothing but who carries a packet.
 #[test]
 fn a_nic_that_refuses_changes_nothing_that_can_be_seen() {
-    let refused = (0..60u64, prop::sample::select(vec![EAGAIN, ENOSPC, EINVAL, EEXIST])).prop_map(
-        |(number, errno)| Faults {
-            refused_insertion: Some(RefusedInsertion { number, errno }),
-            ..Faults::default()
-        },
-    );
-    let full = (0..50usize).prop_map(|rules| Faults { full_at: Some(rules), ..Faults::default() });
-    let faults = prop_oneof![refused, full];
     let hardware = Cell::new(0);
-    let strategy = (world::world(), traffic::steps(), settings(), faults);
+    let strategy = (world::world(), traffic::steps(), settings(), refusals());
     let result = runner(CASES / 4).run(&strategy, |(world, steps, settings, faults)| {
         let Some(scenario) = Scenario::new(&world, &steps, settings) else { return Ok(()) };
         let file = scenario.capture();
@@ -135,19 +140,20 @@ fn a_nic_that_refuses_changes_nothing_that_can_be_seen() {
     assert!(hardware.get() > 0, "no packet took the hardware path");
 }
 
-/// No packet of ordinary traffic is lost, whatever the NIC's profile and however late it answers.
+/// No packet of ordinary traffic is lost, whatever the NIC's profile, however late it answers, and whatever fails in it.
 #[test]
 fn no_packet_is_lost_with_other_profiles() {
     const PROFILES: [&str; 3] = ["unlimited", "bluefield3-sws-22.11", "bluefield3-hws-22.11"];
     let hardware = [(); 3].map(|()| Cell::new(0));
     let delays = prop::sample::select(vec![0u64, 500, 3_000_000, 700_000_000]);
-    let cards = (
-        0..PROFILES.len(),
-        delays.prop_map(|delay| Faults {
-            completion_delay: Duration::from_nanos(delay),
-            ..Faults::default()
-        }),
-    );
+    let stays = refused_update()
+        .prop_map(|update| Faults { refused_removal: Some(update), ..Faults::default() });
+    let faults = prop_oneof![2 => Just(Faults::default()), 2 => refusals(), 1 => stays];
+    let late = (delays, faults).prop_map(|(delay, faults)| Faults {
+        completion_delay: Duration::from_nanos(delay),
+        ..faults
+    });
+    let cards = (0..PROFILES.len(), late);
     let strategy = (any::<bool>(), traffic::calm_steps(), cards);
     let result = runner(CASES / 4).run(&strategy, |(underlay_v6, steps, (profile, faults))| {
         let world = world::plain_world(underlay_v6);

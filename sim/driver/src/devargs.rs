@@ -65,7 +65,7 @@ pub enum DeviceArgsError {
     /// A key the driver does not know.
     #[error(
         "unknown argument \"{0}\"; known are vfs, representor, uplink, vf0, vf1, ..., profile, mtu, control, fail-insert, \
-         refuse-every, lose-every, fault-errno, enospc-after, late-completion-ms, freeze-queue, link-drop, \
+         fail-remove, refuse-every, lose-every, fault-errno, enospc-after, late-completion-ms, freeze-queue, link-drop, \
          link-duplicate, link-reorder, link-corrupt, link-flap-ms, fault-seed and reset-after-ms"
     )]
     UnknownKey(String),

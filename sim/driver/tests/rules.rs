@@ -265,7 +265,7 @@ fn faults_happen_when_they_are_due() {
     let card = Namespace::new("card");
     let mut testpmd = Testpmd::start(
         &card,
-        "net_eswitch0,vfs=1,representor=vf0,profile=unlimited,fail-insert=2,enospc-after=3,late-completion-ms=300",
+        "net_eswitch0,vfs=1,representor=vf0,profile=unlimited,fail-insert=2,fail-remove=1,enospc-after=3,late-completion-ms=300",
         &[],
     );
     let rule = |vni: u32| {
@@ -280,6 +280,7 @@ fn faults_happen_when_they_are_due() {
     testpmd.expect(&rule(3), "created");
     testpmd.expect(&rule(4), "created");
     testpmd.expect(&rule(5), "No space left on device");
+    testpmd.expect("flow destroy 0 rule 0", "Remote I/O error");
     testpmd.expect("flow destroy 0 rule 0", "destroyed");
     testpmd.expect(&rule(5), "created");
     testpmd.quit();

@@ -15,7 +15,8 @@ use super::time::Time;
 pub struct Completion {
     /// What was passed when it was enqueued.
     pub user_data: u64,
-    /// The errno when it failed. The handle of a rule whose creation failed is dead with this completion.
+    /// The errno when it failed. A rule whose creation failed is none, but its handle must be destroyed like one; the handle
+    /// of a rule whose destruction failed is dead, though the rule is there.
     pub result: Result<(), i32>,
 }
 
@@ -26,6 +27,8 @@ enum Kind {
     /// A creation that an injected fault lets fail or loses.
     Faulty(InsertionFault),
     Destroy,
+    /// A destruction that an injected fault lets fail.
+    Stranded(i32),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -176,18 +179,19 @@ impl Eswitch {
             (None, _) => {
                 return refuse(EINVAL, "the rule came from rte_flow_create; destroy it there");
             }
-            (_, Stage::Destroying) => {
+            (_, Stage::Destroying | Stage::Stranded) => {
                 return refuse(EINVAL, "the rule is being destroyed already; do not do it twice");
             }
             (_, Stage::Creating) => {
                 return refuse(EBUSY, "the rule's creation is not complete; pull its result first");
             }
-            (_, Stage::Settled) => {}
+            (_, Stage::Settled | Stage::Stillborn) => {}
         }
         if let Some(found) = self.rules.get_mut(rule) {
             found.stage = Stage::Destroying;
         }
-        let operation = Operation { kind: Kind::Destroy, rule, user_data: enqueue.user_data };
+        let kind = self.removal_fault().map_or(Kind::Destroy, Kind::Stranded);
+        let operation = Operation { kind, rule, user_data: enqueue.user_data };
         self.put(port, enqueue, operation, now)
     }
 
@@ -239,6 +243,7 @@ impl Eswitch {
                     at
                 }
                 Kind::Faulty(_) => self.pace.insert(now),
+                Kind::Stranded(_) => self.pace.delete(now),
                 Kind::Destroy => {
                     let at = self.pace.delete(now);
                     self.leave(operation.rule, at);
@@ -274,19 +279,16 @@ impl Eswitch {
             let Some((_, operation)) = found.pushed.pop_front_if(|(at, _)| *at <= now) else {
                 break;
             };
-            let result = match operation.kind {
-                Kind::Create | Kind::Faulty(InsertionFault::Lost) => {
-                    if let Some(rule) = self.rules.get_mut(operation.rule) {
-                        rule.stage = Stage::Settled;
-                    }
-                    Ok(())
-                }
-                Kind::Faulty(InsertionFault::Refused(errno)) => {
-                    self.remove(operation.rule);
-                    Err(errno)
-                }
-                Kind::Destroy => Ok(()),
+            let (stage, result) = match operation.kind {
+                Kind::Create | Kind::Faulty(InsertionFault::Lost) => (Stage::Settled, Ok(())),
+                Kind::Faulty(InsertionFault::Refused(errno)) => (Stage::Stillborn, Err(errno)),
+                Kind::Destroy => (Stage::Destroying, Ok(())),
+                Kind::Stranded(errno) => (Stage::Stranded, Err(errno)),
             };
+            // One that was destroyed is gone.
+            if let Some(rule) = self.rules.get_mut(operation.rule) {
+                rule.stage = stage;
+            }
             completions.push(Completion { user_data: operation.user_data, result });
             pulled += 1;
         }

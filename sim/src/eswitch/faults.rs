@@ -7,27 +7,29 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Faults {
     /// One insertion fails.
-    pub refused_insertion: Option<RefusedInsertion>,
+    pub refused_insertion: Option<RefusedUpdate>,
     /// Insertions fail again and again.
     pub refused_insertions: Option<RefusedInsertions>,
     /// Of every so many insertions the last is lost: reported as done, but no packet ever hits the rule.
     pub lost_insertions: Option<NonZeroU64>,
+    /// One removal fails, and the rule stays.
+    pub refused_removal: Option<RefusedUpdate>,
     /// Insertions fail with `ENOSPC` while this many rules are there.
     pub full_at: Option<usize>,
     /// Every completion, and every return from a synchronous call, comes later by this; the rules themselves do not.
     pub completion_delay: Duration,
 }
 
-/// An insertion that fails: at once where it is synchronous, in its completion where it is not.
+/// An insertion or removal that fails: at once where it is synchronous, in its completion where it is not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RefusedInsertion {
-    /// Which one, counted from 0 since the faults were set.
+pub struct RefusedUpdate {
+    /// Which one of its kind, counted from 0 since the faults were set.
     pub number: u64,
     /// The errno.
     pub errno: i32,
 }
 
-/// Insertions that fail, as [`RefusedInsertion`] does.
+/// Insertions that fail, as [`RefusedUpdate`] does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RefusedInsertions {
     /// Of every so many the last.
@@ -66,7 +68,7 @@ mod tests {
     fn faults_hit_the_insertions_they_are_meant_for() {
         let every = |number| NonZeroU64::new(number).expect("not 0");
         let faults = Faults {
-            refused_insertion: Some(RefusedInsertion { number: 0, errno: 5 }),
+            refused_insertion: Some(RefusedUpdate { number: 0, errno: 5 }),
             refused_insertions: Some(RefusedInsertions { every: every(4), errno: 12 }),
             lost_insertions: Some(every(2)),
             ..Faults::default()

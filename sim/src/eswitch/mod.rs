@@ -33,7 +33,7 @@ mod usage;
 pub use arena::Id;
 pub use asynchronous::{Completion, Enqueue, TableRule};
 pub use counter::{AgeState, Count};
-pub use faults::{Faults, InsertionFault, RefusedInsertion, RefusedInsertions};
+pub use faults::{Faults, InsertionFault, RefusedInsertions, RefusedUpdate};
 pub use inspect::{Group, RuleSummary};
 pub use key::Ingress;
 pub use port::{Port, PortConfig, PortCounters, PortError, PortRole};

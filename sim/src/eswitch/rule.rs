@@ -116,14 +116,23 @@ pub enum Stage {
     Creating,
     /// It is there.
     Settled,
+    /// Its creation failed: there is nothing but the handle, which is to be destroyed.
+    Stillborn,
     /// Its destruction was enqueued.
     Destroying,
+    /// Its destruction failed: it is there, and has no handle any more.
+    Stranded,
 }
 
 impl Rule {
     /// Whether it is in the hardware at `now`.
     pub(super) fn in_force(&self, now: Time) -> bool {
         self.from <= now && now < self.until
+    }
+
+    /// Whether another rule with its pattern would be one too many.
+    pub(super) fn counts_as_duplicate(&self) -> bool {
+        self.stage != Stage::Stillborn && !self.is_leaving()
     }
 
     /// Whether it is on its way out.

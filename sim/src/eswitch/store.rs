@@ -74,7 +74,7 @@ impl Eswitch {
             let twin = self.groups.get(&key).is_some_and(|table| {
                 table.same_pattern(&prepared.matcher).any(|(rank, rule)| {
                     rank.priority == priority
-                        && self.rules.get(rule).is_some_and(|rule| !rule.is_leaving())
+                        && self.rules.get(rule).is_some_and(Rule::counts_as_duplicate)
                 })
             });
             if twin {
@@ -217,5 +217,12 @@ impl Eswitch {
         let number = self.insertions;
         self.insertions += 1;
         self.faults.of_insertion(number)
+    }
+
+    /// The errno of the fault that hits this removal, if one does; every call counts one.
+    pub(super) fn removal_fault(&mut self) -> Option<i32> {
+        let number = self.removals;
+        self.removals += 1;
+        self.faults.refused_removal.filter(|fault| fault.number == number).map(|fault| fault.errno)
     }
 }

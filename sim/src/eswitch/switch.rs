@@ -12,7 +12,7 @@ use super::faults::Faults;
 use super::indirect::Indirects;
 use super::pace::Pace;
 use super::port::{Port, PortConfig, PortCounters, PortError, Ports};
-use super::rule::{GroupKey, Rule, RuleId};
+use super::rule::{GroupKey, Rule, RuleId, Stage};
 use super::table::Table;
 use super::template::{ActionsEntry, PatternEntry, TemplateTable};
 use super::time::Time;
@@ -40,6 +40,8 @@ pub struct Eswitch {
     pub(super) frozen_queue: Option<u32>,
     /// Insertions since the faults were set.
     pub(super) insertions: u64,
+    /// Removals since then.
+    pub(super) removals: u64,
     /// Insertions ever.
     pub(super) order: u64,
     /// Rules that leave the hardware, by time.
@@ -71,6 +73,7 @@ impl Eswitch {
             faults: Faults::default(),
             frozen_queue: None,
             insertions: 0,
+            removals: 0,
             order: 0,
             leaving: VecDeque::new(),
             pattern_templates: Arena::default(),
@@ -86,9 +89,9 @@ impl Eswitch {
         &self.profile
     }
 
-    /// Switches faults on or, with the default, off. The count of insertions begins anew.
+    /// Switches faults on or, with the default, off. The counts of insertions and removals begin anew.
     pub fn set_faults(&mut self, faults: Faults) {
-        (self.faults, self.insertions) = (faults, 0);
+        (self.faults, self.insertions, self.removals) = (faults, 0, 0);
     }
 
     /// The faults that are switched on.
@@ -221,7 +224,8 @@ impl Eswitch {
     }
 
     pub(super) fn rule_of(&self, port: u16, rule: RuleId) -> Result<&Rule, FlowError> {
-        self.rules.get(rule).filter(|found| found.port == port).ok_or_else(|| {
+        let known = |found: &&Rule| found.port == port && found.stage != Stage::Stranded;
+        self.rules.get(rule).filter(known).ok_or_else(|| {
             FlowError::other(
                 ErrorKind::Handle,
                 rte_flow::ENOENT,

@@ -5,7 +5,7 @@ use rte_flow::{Api, EAGAIN, EINVAL, ErrorKind, FlowError, Steering};
 use super::arena::Id;
 use super::counter::{AgeState, Count, Counter, NotYetRefreshed};
 use super::faults::InsertionFault;
-use super::rule::{RuleId, Stage};
+use super::rule::{Rule, RuleId, Stage};
 use super::switch::Eswitch;
 use super::time::Time;
 
@@ -68,7 +68,8 @@ impl Eswitch {
     /// Destroys a rule that [`Self::create`] made. Returns when the call returns; until then the rule may take packets.
     ///
     /// # Errors
-    /// `ENOENT` for an unknown rule, `EINVAL` for one of the asynchronous API.
+    /// `ENOENT` for an unknown rule, `EINVAL` for one of the asynchronous API, and the errno of a fault that is switched
+    /// on.
     pub fn destroy(&mut self, port: u16, rule: RuleId, now: Time) -> Result<Time, FlowError> {
         self.settle(now);
         let found = self.rule_of(port, rule)?;
@@ -80,13 +81,17 @@ impl Eswitch {
             let message = "the rule is being destroyed already; do not do it twice";
             return Err(FlowError::other(ErrorKind::Handle, EINVAL, message));
         }
+        if let Some(errno) = self.removal_fault() {
+            let message = "the card keeps the rule because of an injected fault; try again";
+            return Err(FlowError::other(ErrorKind::Handle, errno, message));
+        }
         let gone = self.pace.delete(now);
         self.leave(rule, gone);
         self.settle(now);
         Ok(gone + self.faults.completion_delay)
     }
 
-    /// Destroys all rules made through a port's ethdev, of both APIs. Returns when the call returns.
+    /// Destroys all rules with a handle that were made through a port's ethdev, of both APIs. Returns when the call returns.
     ///
     /// # Errors
     /// An unknown port.
@@ -95,7 +100,9 @@ impl Eswitch {
         self.ports.known(port)?;
         let mut done = now;
         for rule in self.rules_of(port) {
-            if self.rules.get(rule).is_some_and(|rule| !rule.is_leaving()) {
+            // The driver does not know of a rule whose destruction failed.
+            let is_known = |rule: &Rule| !rule.is_leaving() && rule.stage != Stage::Stranded;
+            if self.rules.get(rule).is_some_and(is_known) {
                 done = self.pace.delete(now);
                 self.leave(rule, done);
             }

@@ -7,7 +7,7 @@ use rte_flow::{
     Profile, U24, Udp,
 };
 use sim::eswitch::{
-    Aged, Count, Eswitch, Faults, Id, Ingress, RefusedInsertion, Time, Trace, Usage, Verdict,
+    Aged, Count, Eswitch, Faults, Id, Ingress, RefusedUpdate, Time, Trace, Usage, Verdict,
 };
 
 use crate::rig::{
@@ -223,9 +223,9 @@ fn shared_actions_count_together_and_outlive_their_rules() {
 }
 
 #[test]
-fn faults_hit_the_insertion_they_name() {
+fn faults_hit_the_operation_they_name() {
     let mut switch = switch();
-    let refused = RefusedInsertion { number: 1, errno: ENOMEM };
+    let refused = RefusedUpdate { number: 1, errno: ENOMEM };
     switch.set_faults(Faults { refused_insertion: Some(refused), ..Faults::default() });
     let results = [2, 3, 4].map(|port| {
         switch.create(VF0, &forward(port, UPLINK), Time::ZERO).map(|_| ()).map_err(|e| e.errno)
@@ -236,9 +236,17 @@ fn faults_hit_the_insertion_they_name() {
         switch.create(VF0, &forward(port, UPLINK), Time::ZERO).map(|_| ()).map_err(|e| e.errno)
     });
     assert_eq!(results, [Ok(()), Err(ENOSPC)]);
+    switch.set_faults(Faults { refused_removal: Some(refused), ..Faults::default() });
+    let [first, second] = [7, 8].map(|port| add(&mut switch, VF0, &forward(port, UPLINK)));
+    let destroy = |switch: &mut Eswitch, rule| {
+        switch.destroy(VF0, rule, Time::ZERO).map(|_| ()).map_err(|error| error.errno)
+    };
+    assert_eq!([destroy(&mut switch, first), destroy(&mut switch, second)], [Ok(()), Err(ENOMEM)]);
+    assert_eq!(send(&mut switch, FROM, &udp4(1, 8, b"")).0, Verdict::Represented(UPLINK));
+    assert_eq!(destroy(&mut switch, second), Ok(()), "the fault hits once");
     let delay = Duration::from_millis(5);
     switch.set_faults(Faults { completion_delay: delay, ..Faults::default() });
-    let created = switch.create(VF0, &forward(7, UPLINK), Time(0)).expect("accepted");
+    let created = switch.create(VF0, &forward(9, UPLINK), Time(0)).expect("accepted");
     assert_eq!(created.done, Time(5 * MILLISECOND));
 }
 

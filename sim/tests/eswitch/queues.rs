@@ -10,7 +10,7 @@ use rte_flow::{
 };
 use sim::eswitch::{
     ActionsTemplateId, Completion, Enqueue, Eswitch, Faults, Ingress, PatternTemplateId,
-    RefusedInsertion, RuleId, TableId, TableRule, Time, Trace, Verdict,
+    RefusedUpdate, RuleId, TableId, TableRule, Time, Trace, Verdict,
 };
 
 use crate::rig::{
@@ -171,15 +171,37 @@ fn operations_complete_at_the_cards_rate_or_later() {
 #[test]
 fn a_failed_creation_shows_in_its_completion() {
     let mut rig = rig("unlimited");
-    let refused_insertion = Some(RefusedInsertion { number: 0, errno: ENOMEM });
+    let refused_insertion = Some(RefusedUpdate { number: 0, errno: ENOMEM });
     rig.switch.set_faults(Faults { refused_insertion, ..Faults::default() });
     let rule = rig.create(1, false, 0).expect("enqueued");
     assert_eq!(rig.forwarded(1, 0), None);
     assert_eq!(rig.pull(0), [Completion { user_data: 1, result: Err(ENOMEM) }]);
-    assert_eq!(rig.destroy(rule, 2, 0), Err(ENOENT));
+    assert_eq!(rig.forwarded(1, 0), None);
+    // The handle takes a place of the table until it is destroyed, like that of a rule.
+    assert_eq!(rig.switch.rule_count(), 1);
+    assert_eq!(rig.destroy(rule, 2, 0), Ok(()));
+    assert_eq!(rig.pull(0), [done(2)]);
     assert_eq!(rig.switch.rule_count(), 0);
     rig.create(1, false, 0).expect("the fault hits once");
     assert_eq!(rig.pull(0), [done(1)]);
+}
+
+#[test]
+fn a_failed_destruction_leaves_a_rule_without_a_handle() {
+    let mut rig = rig("unlimited");
+    let refused_removal = Some(RefusedUpdate { number: 0, errno: ENOMEM });
+    rig.switch.set_faults(Faults { refused_removal, ..Faults::default() });
+    let rule = rig.create(1, false, 0).expect("accepted");
+    rig.pull(0);
+    assert_eq!(rig.destroy(rule, 2, 0), Ok(()), "enqueued");
+    assert_eq!(rig.pull(0), [Completion { user_data: 2, result: Err(ENOMEM) }]);
+    assert_eq!(rig.forwarded(1, 0), Some(1001));
+    assert_eq!(rig.destroy(rule, 3, 0), Err(ENOENT));
+    assert!(rig.switch.query_count(UPLINK, rule, false, Time(0)).is_err());
+    rig.switch.flush(UPLINK, Time(0)).expect("a port");
+    assert_eq!(rig.forwarded(1, 0), Some(1001));
+    rig.switch.stop(UPLINK).expect("a port");
+    assert_eq!(rig.switch.rule_count(), 0);
 }
 
 #[test]

@@ -55,6 +55,7 @@ impl FaultArgs {
         let rules = &mut self.rules;
         match key {
             "fail-insert" => rules.refuse = count(value)?,
+            "fail-remove" => rules.refuse_removal = count(value)?,
             "refuse-every" => rules.refuse_every = count(value)?,
             "lose-every" => rules.lose_every = count(value)?,
             "fault-errno" => rules.errno = Some(number(key, value, 1, 4095)? as i32),
@@ -154,12 +155,13 @@ mod tests {
     #[test]
     fn rule_updates() {
         let args = parse(
-            "fail-insert=3,refuse-every=7,lose-every=9,fault-errno=12,enospc-after=10,late-completion-ms=250,\
+            "fail-insert=3,fail-remove=2,refuse-every=7,lose-every=9,fault-errno=12,enospc-after=10,late-completion-ms=250,\
              freeze-queue=0,fault-seed=42,reset-after-ms=500",
         )
         .unwrap();
         let expected = RuleFaults {
             refuse: NonZeroU64::new(3),
+            refuse_removal: NonZeroU64::new(2),
             refuse_every: NonZeroU64::new(7),
             errno: Some(12),
             lose_every: NonZeroU64::new(9),
