@@ -170,7 +170,7 @@ fn replay_writes_what_the_ports_send_and_what_happened() {
     let out = fs::read(bench.path("out.pcapng")).unwrap();
     let mut reader = Reader::new(&out);
     let packets: Vec<_> = reader.by_ref().map(Result::unwrap).collect();
-    let names: Vec<_> = reader.interfaces().iter().map(|i| i.name.as_str()).collect();
+    let names: Vec<_> = reader.interfaces().iter().map(|i| i.name.as_deref().unwrap()).collect();
     assert_eq!(names, ["uplink", "vf0"]);
     let [answer] = packets[..] else { panic!("one packet, not {}", packets.len()) };
     assert_eq!((answer.interface, answer.time), (1, START));

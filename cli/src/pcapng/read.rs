@@ -1,7 +1,7 @@
 //! Reading: a file's bytes in, interfaces and packets out, in file order, without copying a frame.
 //!
 //! Strict where a wrong guess would falsify a replay (lengths, truncated frames, missing timestamps), tolerant of
-//! everything it has no use for (unknown blocks and options, section lengths).
+//! everything it has no use for (unknown blocks and options, section lengths, interfaces without packets).
 
 use std::fmt;
 
@@ -44,11 +44,11 @@ pub enum PcapngErrorKind {
     /// A section of a major version other than 1.
     #[error("pcapng version {0} is not known; only version 1 is")]
     Version(u16),
-    /// An interface without `if_name`.
-    #[error("interface {0} has no name (if_name); name it vf0, vf1, ... or uplink")]
-    Unnamed(usize),
-    /// A link type other than Ethernet.
-    #[error("interface {name} has link type {link_type}; only Ethernet (1) is supported")]
+    /// A packet of an interface without `if_name`.
+    #[error("its interface {0} has no name (if_name); name it vf0, vf1, ... or uplink")]
+    Unnamed(u32),
+    /// A packet of an interface that is not Ethernet.
+    #[error("its interface {name} has link type {link_type}; only Ethernet (1) is supported")]
     LinkType {
         /// The interface's name.
         name: String,
@@ -81,7 +81,9 @@ impl PcapngErrorKind {
     const fn is_of_packet(&self) -> bool {
         matches!(
             self,
-            Self::UnknownInterface(_)
+            Self::Unnamed(_)
+                | Self::LinkType { .. }
+                | Self::UnknownInterface(_)
                 | Self::NoTimestamp
                 | Self::Truncated { .. }
                 | Self::TimeRange
@@ -92,8 +94,9 @@ impl PcapngErrorKind {
 /// A capture interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
-    /// `if_name`.
-    pub name: String,
+    /// `if_name`, if it has one; all that have packets do.
+    pub name: Option<String>,
+    link_type: u16,
     resolution: Resolution,
     /// Seconds to add to each timestamp.
     offset: i64,
@@ -271,8 +274,7 @@ impl<'a> Reader<'a> {
                 }
             }
             block::INTERFACE_DESCRIPTION => {
-                let interface = interface(body, self.interfaces.len() - self.section_start)?;
-                self.interfaces.push(interface);
+                self.interfaces.push(interface(body)?);
                 Ok(None)
             }
             block::ENHANCED_PACKET => {
@@ -297,6 +299,11 @@ impl<'a> Reader<'a> {
             .ok_or(PcapngErrorKind::UnknownInterface(number))?;
         let interface =
             self.interfaces.get(index).ok_or(PcapngErrorKind::UnknownInterface(number))?;
+        let name = interface.name.as_ref().ok_or(PcapngErrorKind::Unnamed(number))?;
+        if interface.link_type != LINKTYPE_ETHERNET {
+            let (name, link_type) = (name.clone(), interface.link_type);
+            return Err(PcapngErrorKind::LinkType { name, link_type });
+        }
         let units = u64::from(body.u32()?) << 32 | u64::from(body.u32()?);
         let captured = body.u32()?;
         let original = body.u32()?;
@@ -354,28 +361,27 @@ fn section_endian(bytes: &[u8]) -> Result<Endian, PcapngErrorKind> {
     }
 }
 
-/// Reads an interface description; `number` is its own within the section.
-fn interface(mut body: Cursor<'_>, number: usize) -> Result<Interface, PcapngErrorKind> {
+/// Reads an interface description.
+fn interface(mut body: Cursor<'_>) -> Result<Interface, PcapngErrorKind> {
     let link_type = body.u16()?;
     let _reserved = body.u16()?;
     let _snap_length = body.u32()?;
-    let mut name = None;
-    let mut resolution = Resolution::MICROSECONDS;
-    let mut offset = 0;
+    let mut interface =
+        Interface { name: None, link_type, resolution: Resolution::MICROSECONDS, offset: 0 };
     while let Some((code, mut value)) = body.option()? {
         match code {
-            option::IF_NAME => name = Some(String::from_utf8_lossy(value.bytes).into_owned()),
+            option::IF_NAME => {
+                // Texts are as long as the option says, or end at a zero octet before (section 3.5).
+                let text = value.bytes.split(|octet| *octet == 0).next().unwrap_or_default();
+                interface.name = Some(String::from_utf8_lossy(text).into_owned());
+            }
             option::IF_TSRESOL => {
                 let [byte] = value.array()?;
-                resolution = Resolution::from_option(byte);
+                interface.resolution = Resolution::from_option(byte);
             }
-            option::IF_TSOFFSET => offset = value.i64()?,
+            option::IF_TSOFFSET => interface.offset = value.i64()?,
             _ => {}
         }
     }
-    let name = name.ok_or(PcapngErrorKind::Unnamed(number))?;
-    if link_type != LINKTYPE_ETHERNET {
-        return Err(PcapngErrorKind::LinkType { name, link_type });
-    }
-    Ok(Interface { name, resolution, offset })
+    Ok(interface)
 }

@@ -94,7 +94,7 @@ fn what_is_written_is_read() {
             Packet { interface: 0, time: u64::MAX, frame: &[] },
         ]
     );
-    let names: Vec<&str> = reader.interfaces().iter().map(|i| i.name.as_str()).collect();
+    let names: Vec<&str> = reader.interfaces().iter().map(|i| i.name.as_deref().unwrap()).collect();
     assert_eq!(names, ["vf0", "uplink"]);
 }
 
@@ -173,13 +173,34 @@ fn what_would_falsify_a_replay_is_refused() {
     assert_eq!(with(&block::<Little>(3, &[&one, &[9]])), (Some(0), PcapngErrorKind::NoTimestamp));
     let elsewhere = enhanced::<Little>(1, 0, &[]);
     assert_eq!(with(&elsewhere), (Some(0), PcapngErrorKind::UnknownInterface(1)));
-    let unnamed = block::<Little>(1, &[&Little::u16(1), &[0; 6]]);
-    assert_eq!(with(&unnamed), (None, PcapngErrorKind::Unnamed(1)));
-    let raw_ip = block::<Little>(1, &[&Little::u16(101), &[0; 6], &option::<Little>(2, b"vf1")]);
+    let unnamed = [block::<Little>(1, &[&Little::u16(1), &[0; 6]]), elsewhere.clone()].concat();
+    assert_eq!(with(&unnamed), (Some(0), PcapngErrorKind::Unnamed(1)));
+    let raw_ip = [
+        block::<Little>(1, &[&Little::u16(101), &[0; 6], &option::<Little>(2, b"vf1")]),
+        elsewhere,
+    ]
+    .concat();
     let link_type = PcapngErrorKind::LinkType { name: "vf1".to_owned(), link_type: 101 };
-    assert_eq!(with(&raw_ip), (None, link_type));
+    assert_eq!(with(&raw_ip), (Some(0), link_type));
     let long = block::<Little>(6, &[&zero, &zero, &zero, &Little::u32(u32::MAX), &four]);
     assert_eq!(with(&long), (None, PcapngErrorKind::CutShort));
+}
+
+#[test]
+fn interfaces_without_packets_may_be_anything() {
+    let file = [
+        section::<Little>(),
+        block::<Little>(1, &[&Little::u16(1), &[0; 6]]),
+        block::<Little>(1, &[&Little::u16(101), &[0; 6], &option::<Little>(2, b"tun0")]),
+        interface::<Little>("vf0\0\0", &[]),
+        enhanced::<Little>(2, 1, &[7]),
+    ]
+    .concat();
+    let mut reader = Reader::new(&file);
+    let packets: Vec<_> = reader.by_ref().map(Result::unwrap).collect();
+    assert_eq!(packets, [Packet { interface: 2, time: 1_000, frame: &[7] }]);
+    let names: Vec<_> = reader.interfaces().iter().map(|i| i.name.as_deref()).collect();
+    assert_eq!(names, [None, Some("tun0"), Some("vf0")]);
 }
 
 #[test]

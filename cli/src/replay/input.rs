@@ -14,7 +14,7 @@ pub enum InputError {
     /// The file itself is wrong.
     #[error(transparent)]
     Pcapng(#[from] PcapngError),
-    /// An interface is named otherwise than a port.
+    /// An interface with packets is named otherwise than a port.
     #[error("capture interface {0}")]
     Port(#[from] PortSyntax),
     /// The kernel sends, and has no port.
@@ -56,17 +56,26 @@ impl<'a> Input<'a> {
     pub fn read(file: &'a [u8], settings: &Settings) -> Result<Self, InputError> {
         let mut reader = Reader::new(file);
         let captured = reader.by_ref().collect::<Result<Vec<_>, _>>()?;
+        let has_packets: HashSet<usize> = captured.iter().map(|packet| packet.interface).collect();
         let port_of_interface = reader
             .interfaces()
             .iter()
-            .map(|interface| interface.name.parse())
-            .collect::<Result<Vec<Port>, _>>()?;
-        if settings.kernel_port.is_none() && port_of_interface.contains(&Port::Kernel) {
+            .enumerate()
+            .map(|(number, interface)| {
+                match interface.name.as_deref().unwrap_or_default().parse() {
+                    // Some writers put an interface without a name or packets before all others.
+                    Err(_) if !has_packets.contains(&number) => Ok(None),
+                    port => port.map(Some),
+                }
+            })
+            .collect::<Result<Vec<Option<Port>>, _>>()?;
+        if settings.kernel_port.is_none() && port_of_interface.contains(&Some(Port::Kernel)) {
             return Err(InputError::NoKernelPort);
         }
 
         let mut seen = HashSet::new();
-        let ports = port_of_interface.iter().copied().filter(|port| seen.insert(*port)).collect();
+        let ports =
+            port_of_interface.iter().copied().flatten().filter(|port| seen.insert(*port)).collect();
         let start = captured.iter().map(|packet| packet.time).min().unwrap_or(0);
         let mut packets: Vec<Arrival<'a>> = captured
             .iter()
@@ -75,8 +84,8 @@ impl<'a> Input<'a> {
                 Some(Arrival {
                     number,
                     time: Time(packet.time - start),
-                    // The reader vouches for the index.
-                    port: *port_of_interface.get(packet.interface)?,
+                    // The reader vouches for the index, and all that have packets are ports.
+                    port: (*port_of_interface.get(packet.interface)?)?,
                     frame: packet.frame,
                 })
             })
@@ -125,8 +134,15 @@ mod tests {
 
     #[test]
     fn other_interfaces_are_refused_by_name() {
-        let file = Writer::new(["eth0"]).finish();
-        let error = Input::read(&file, &Settings::default()).unwrap_err();
+        let file = |interface| {
+            let mut file = Writer::new(["eth0", "vf0"]);
+            file.packet(interface, 0, &[1]);
+            file.finish()
+        };
+        // Not where they have no packets.
+        let ports = Input::read(&file(1), &Settings::default()).unwrap().ports;
+        assert_eq!(ports, [Port::Vf(VfIndex(0))]);
+        let error = Input::read(&file(0), &Settings::default()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "capture interface `eth0` names no port; ports are vf0, vf1, ..., uplink and kernel"

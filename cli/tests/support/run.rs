@@ -231,7 +231,7 @@ fn departures(file: &[u8]) -> Result<Vec<(u64, String)>, String> {
     Ok(packets
         .iter()
         .map(|packet| {
-            let port = &interfaces[packet.interface].name;
+            let port = interfaces[packet.interface].name.as_deref().unwrap_or_default();
             (packet.time.saturating_sub(START), format!("{port}: {}", show(packet.frame)))
         })
         .collect())
