@@ -2,6 +2,7 @@
 //!
 //! Needs root and TAP interfaces; without them it is skipped, and fails under CI.
 
+mod faults;
 mod support;
 mod templates;
 

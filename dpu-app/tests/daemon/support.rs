@@ -1,9 +1,11 @@
 //! Namespaces that act as VMs, and a daemon with a simulated NIC between them.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -13,6 +15,7 @@ use dpu_app::api::v1::dpu_client::DpuClient;
 use dpu_app::api::v1::{
     ApplyRequest, Flow, FlowsRequest, Source, StatusRequest, StatusResponse, apply_response,
 };
+use sim::control::{Answer, Request, RuleFaults};
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::{Channel, Endpoint};
 
@@ -155,6 +158,96 @@ impl Connection {
     }
 }
 
+/// A UDP flow between two namespaces; the other end sends back what comes.
+pub struct Echo {
+    socket: UdpSocket,
+    sent: u64,
+}
+
+impl Echo {
+    /// Flows to one socket, which answers as long as the test runs.
+    pub fn open(from: &Namespace, to: &Namespace, address: SocketAddr, count: u16) -> Vec<Self> {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let server = to.enter(move || UdpSocket::bind((address.ip(), 0)).expect("bind"));
+        let address = server.local_addr().unwrap();
+        thread::spawn(move || {
+            let mut buffer = [0; 64];
+            while let Ok((length, from)) = server.recv_from(&mut buffer) {
+                // A namespace that is gone ends the flow.
+                let _ = server.send_to(&buffer[..length], from);
+            }
+        });
+        let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = move || {
+            let socket = UdpSocket::bind(any).expect("bind");
+            socket.connect(address).expect("connect");
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            Self { socket, sent: 0 }
+        };
+        from.enter(move || (0..count).map(|_| socket()).collect())
+    }
+
+    /// The port of its initiator.
+    pub fn port(&self) -> u16 {
+        self.socket.local_addr().unwrap().port()
+    }
+
+    /// How many packets were sent in each direction.
+    pub const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Sends packets, a few at a time; every one must come back.
+    pub fn exchange(&mut self, count: u64) {
+        const AT_A_TIME: u64 = 5;
+        let end = self.sent + count;
+        while self.sent < end {
+            let some = self.sent..end.min(self.sent + AT_A_TIME);
+            for number in some.clone() {
+                self.socket.send(&number.to_be_bytes()).expect("send");
+            }
+            let mut missing: BTreeSet<u64> = some.clone().collect();
+            while !missing.is_empty() {
+                let mut back = [0; 8];
+                let received = self.socket.recv(&mut back);
+                assert!(received.is_ok(), "port {}: {missing:?} of {some:?} is lost", self.port());
+                assert!(missing.remove(&u64::from_be_bytes(back)), "nothing comes twice");
+            }
+            self.sent = some.end;
+        }
+    }
+}
+
+/// The simulated NIC's control socket.
+pub struct Nic(BufReader<UnixStream>);
+
+impl Nic {
+    pub fn connect(path: &Path) -> Self {
+        Self(BufReader::new(UnixStream::connect(path).expect("the NIC listens")))
+    }
+
+    fn ask(&mut self, request: &Request) -> sim::control::Status {
+        let line = serde_json::to_string(request).unwrap();
+        writeln!(self.0.get_mut(), "{line}").expect("the NIC listens");
+        let mut answer = String::new();
+        self.0.read_line(&mut answer).expect("the NIC answers");
+        match serde_json::from_str(&answer).unwrap() {
+            Answer::Ok(status) => status,
+            Answer::Error(problem) => panic!("{problem}"),
+        }
+    }
+
+    /// How many rules there are.
+    pub fn rules(&mut self) -> u64 {
+        self.ask(&Request::Status).rules
+    }
+
+    /// Lets these things, and no others, go wrong from now on.
+    pub fn set(&mut self, faults: RuleFaults) {
+        self.ask(&Request::Rules(faults));
+    }
+}
+
 /// A daemon in a namespace, ended with this value.
 pub struct Daemon {
     process: Child,
@@ -216,6 +309,11 @@ impl Daemon {
 
     /// The TCP flows.
     pub fn tcp_flows(&self) -> Vec<Flow> {
+        self.flows(6)
+    }
+
+    /// The flows of a protocol.
+    pub fn flows(&self, protocol: u32) -> Vec<Flow> {
         let all = self.call(async |mut client| {
             let mut batches =
                 client.flows(FlowsRequest::default()).await.expect("flows").into_inner();
@@ -226,7 +324,7 @@ impl Daemon {
             flows
         });
         let mut flows = all.expect("the daemon listens");
-        flows.retain(|flow| flow.protocol == 6);
+        flows.retain(|flow| flow.protocol == protocol);
         flows
     }
 
