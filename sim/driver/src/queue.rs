@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dpdk_sys::{RTE_ETH_RX_DESC_AVAIL, RTE_ETH_RX_DESC_DONE, RTE_ETH_TX_DESC_DONE, rte_mbuf};
 
@@ -61,7 +61,7 @@ impl ReceiveQueue {
             port_id: self.port_id,
             pool: &self.pool,
             checksums: self.checksums,
-            strip: port.software.vlan_strip.load(Ordering::Relaxed),
+            strip: &port.software.vlan_strip,
             counters: &port.counters,
             packets,
             count: 0,
@@ -83,7 +83,8 @@ struct Burst<'a> {
     port_id: u16,
     pool: &'a Pool,
     checksums: u64,
-    strip: bool,
+    /// Asked for each frame: one that came after the application switched stripping on is stripped, however long this burst takes.
+    strip: &'a AtomicBool,
     counters: &'a PortCounters,
     packets: &'a mut [MaybeUninit<*mut rte_mbuf>],
     count: usize,
@@ -107,7 +108,8 @@ impl Receiver for Burst<'_> {
         };
         match self.pool.packet(frame, self.port_id, metadata) {
             Ok(mut packet) => {
-                mbuf::describe(&mut packet, frame, self.checksums, self.strip);
+                let strip = self.strip.load(Ordering::Relaxed);
+                mbuf::describe(&mut packet, frame, self.checksums, strip);
                 entry.write(packet.into_raw());
                 self.count += 1;
                 self.counters.software_rx.count(frame.len());

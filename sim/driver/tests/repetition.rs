@@ -85,6 +85,8 @@ fn valgrind_finds_nothing() {
     let log_option = format!("--log-file={}", log.path().display());
     let valgrind = [
         "valgrind",
+        // It runs one thread at a time; one that polls would leave the others none.
+        "--fair-sched=try",
         "--leak-check=full",
         "--show-leak-kinds=definite,indirect",
         "--num-callers=40",
