@@ -107,7 +107,7 @@ fn generate() -> Result<(), String> {
         .header(constants.display().to_string())
         .clang_args(&flags)
         .parse_callbacks(Box::new(Names))
-        .parse_callbacks(Box::new(bindgen::CargoCallbacks::new()))
+        .parse_callbacks(Box::new(ForeignSources { own: out.clone() }))
         .opaque_type("rte_l2tpv2_combined_msg_hdr")
         .derive_debug(false)
         .derive_default(false)
@@ -237,5 +237,29 @@ impl bindgen::callbacks::ParseCallbacks for Names {
     fn int_macro(&self, name: &str, _value: i64) -> Option<bindgen::callbacks::IntKind> {
         // `ol_flags` is 64 bits wide; by value alone half of its flags would be u32.
         name.starts_with("RTE_MBUF_F_").then_some(bindgen::callbacks::IntKind::U64)
+    }
+}
+
+/// Asks for a new run when a header changes that this script did not write itself: what it writes is always newer than
+/// the run's beginning, so watching that would build everything anew each time.
+#[derive(Debug)]
+struct ForeignSources {
+    /// Where the script writes.
+    own: PathBuf,
+}
+
+impl bindgen::callbacks::ParseCallbacks for ForeignSources {
+    fn header_file(&self, path: &str) {
+        self.include_file(path);
+    }
+
+    fn include_file(&self, path: &str) {
+        if !Path::new(path).starts_with(&self.own) {
+            println!("cargo:rerun-if-changed={path}");
+        }
+    }
+
+    fn read_env_var(&self, name: &str) {
+        println!("cargo:rerun-if-env-changed={name}");
     }
 }

@@ -132,7 +132,7 @@ pub struct Connection(TcpStream);
 
 impl Connection {
     pub fn open(from: &Namespace, to: &Namespace, address: SocketAddr) -> Self {
-        const PATIENCE: Duration = Duration::from_millis(300);
+        const PATIENCE: Duration = Duration::from_secs(2);
         let listener = to.enter(move || TcpListener::bind(address).expect("listen"));
         thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("accept");

@@ -45,7 +45,7 @@ fn connections_move_into_hardware_through_templates() {
 
     // IPv6: its tuple is too wide for the card to match.
     let mut v6 = Connection::open(&vm0, &vm1, "[2001:db8:0:1::11]:5001".parse().unwrap());
-    let refused = wait_for("flow that was refused", Duration::from_secs(5), || {
+    let refused = wait_for("flow that was refused", Duration::from_secs(10), || {
         assert!(v6.echoes());
         daemon.tcp_flows().into_iter().find(|flow| {
             flow.destination_port == 5001 && directions(flow).all(|d| d.reason == "refused")
@@ -58,12 +58,12 @@ fn connections_move_into_hardware_through_templates() {
 
     // Policy takes rules out, and new rules go in where they were.
     assert_eq!(daemon.apply(&intent("")), Ok(1));
-    wait_for("end of the forbidden connections", Duration::from_secs(2), || {
+    wait_for("end of the forbidden connections", Duration::from_secs(10), || {
         daemon.tcp_flows().is_empty().then_some(())
     });
     assert!(!v4.echoes());
     let rules = |daemon: &Daemon| daemon.status().unwrap().offload.unwrap().flow_rules;
-    wait_for("end of their rules", Duration::from_secs(2), || (rules(&daemon) == 0).then_some(()));
+    wait_for("end of their rules", Duration::from_secs(10), || (rules(&daemon) == 0).then_some(()));
     assert_eq!(daemon.apply(&open), Ok(1));
     let mut again = Connection::open(&vm1, &vm0, "10.0.1.10:5002".parse().unwrap());
     wait_for("new flow in hardware", Duration::from_secs(10), || {

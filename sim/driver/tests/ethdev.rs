@@ -91,7 +91,7 @@ fn what_was_set_stays_over_a_restart() {
     testpmd.command("set verbose 1");
     testpmd.command("set fwd rxonly");
     let mut output = testpmd.command("start");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(std::time::Duration::from_secs(1));
     output += &testpmd.command("stop");
     assert_eq!(testpmd.statistic(0, "software_rx_packets"), wanted.len() as u64, "{output}");
     assert_eq!(testpmd.statistic(0, "filtered"), unwanted.len() as u64, "{output}");
@@ -136,7 +136,7 @@ fn the_card_completes_what_is_sent() {
         let output = testpmd.command(line);
         assert!(!output.contains("not supported"), "{line}: {output}");
     }
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(std::time::Duration::from_secs(1));
     testpmd.command("stop");
     testpmd.quit();
     let frames = frames_of(&fs::read(&output).expect("read the output"));
@@ -193,7 +193,7 @@ fn queues_and_the_redirection_table() {
     testpmd.expect("show port 0 rss-hash key", &key.to_uppercase());
     testpmd.command("set fwd rxonly");
     testpmd.command("start");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(std::time::Duration::from_secs(1));
     let output = testpmd.command("stop");
     for queue in 0..4 {
         let stream = format!("RX Port= 0/Queue= {queue} ");

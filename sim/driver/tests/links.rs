@@ -114,7 +114,7 @@ fn a_port_takes_only_what_is_addressed_to_it_unless_promiscuous() {
     testpmd.command("mac_addr set 0 02:00:00:00:00:09");
     testpmd.command("set fwd rxonly");
     testpmd.command("start");
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_secs(1));
     testpmd.command("stop");
     assert_eq!(testpmd.statistic(0, "software_rx_packets"), 2);
     assert_eq!(testpmd.statistic(0, "filtered"), 2);

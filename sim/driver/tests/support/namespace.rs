@@ -89,7 +89,9 @@ fn any(port: u16) -> SocketAddr {
 
 /// How many of `count` datagrams of `size` bytes came back from an echoing peer.
 pub fn echo(client: &Namespace, server: &Namespace, to: &str, count: u32, size: usize) -> u32 {
-    const PATIENCE: Duration = Duration::from_millis(500);
+    // The first datagram may wait a second for the kernel's next ARP request.
+    const PATIENCE: Duration = Duration::from_secs(3);
+    const PATIENCE_AFTER_A_LOSS: Duration = Duration::from_millis(500);
     let listening = server
         .enter(|| UdpSocket::bind(any(0)).expect("bind a server"))
         .join()
@@ -125,6 +127,7 @@ pub fn echo(client: &Namespace, server: &Namespace, to: &str, count: u32, size: 
                             return true;
                         }
                     }
+                    socket.set_read_timeout(Some(PATIENCE_AFTER_A_LOSS)).unwrap();
                     false
                 })
                 .count()
