@@ -15,7 +15,7 @@ use sim::control::RuleFaults;
 use sim::link_faults::{LinkFaults, TooMany};
 use thiserror::Error;
 
-use crate::link::{LinkSpec, LinkSpecError};
+use crate::link::{InterfaceName, LinkSpec, LinkSpecError};
 use faults::FaultArgs;
 
 /// Most VFs of a device: far more than a process has port numbers for (`RTE_MAX_ETHPORTS` is 32 in Debian's build), as
@@ -40,6 +40,8 @@ pub struct DeviceArgs {
     pub representors: BTreeSet<u16>,
     /// The uplink's link.
     pub uplink: Option<LinkSpec>,
+    /// The kernel's interface of the uplink.
+    pub kernel: Option<InterfaceName>,
     /// MTU that every port starts with, in bytes.
     pub mtu: u16,
     /// The card that is simulated.
@@ -64,8 +66,8 @@ pub enum DeviceArgsError {
     NotKeyValue(String),
     /// A key the driver does not know.
     #[error(
-        "unknown argument \"{0}\"; known are vfs, representor, uplink, vf0, vf1, ..., profile, mtu, control, fail-insert, \
-         fail-remove, refuse-every, lose-every, fault-errno, enospc-after, late-completion-ms, freeze-queue, link-drop, \
+        "unknown argument \"{0}\"; known are vfs, representor, uplink, kernel, vf0, vf1, ..., profile, mtu, control, \
+         fail-insert, fail-remove, refuse-every, lose-every, fault-errno, enospc-after, late-completion-ms, freeze-queue, link-drop, \
          link-duplicate, link-reorder, link-corrupt, link-flap-ms, fault-seed and reset-after-ms"
     )]
     UnknownKey(String),
@@ -111,6 +113,9 @@ pub enum DeviceArgsError {
         /// How many the device has.
         vfs: u16,
     },
+    /// A kernel's interface that is none.
+    #[error("kernel={0}: expected tap:INTERFACE")]
+    Kernel(String),
     /// A link that cannot be.
     #[error("{key}={value}: {problem}")]
     Link {
@@ -134,6 +139,7 @@ impl DeviceArgs {
         let mut vf_links = Vec::new();
         let mut representors = None;
         let mut uplink = None;
+        let mut kernel = None;
         let mut mtu = DEFAULT_MTU;
         let mut profile = DEFAULT_PROFILE;
         let mut faults = FaultArgs::default();
@@ -152,6 +158,10 @@ impl DeviceArgs {
                 "profile" => profile = value,
                 "control" => control = Some(PathBuf::from(value)),
                 "uplink" => uplink = Some(link(key, value)?),
+                "kernel" => match link(key, value)? {
+                    LinkSpec::Tap(name) => kernel = Some(name),
+                    _ => return Err(DeviceArgsError::Kernel(value.to_owned())),
+                },
                 _ if faults.take(key, value)? => {}
                 _ => {
                     let vf =
@@ -189,6 +199,7 @@ impl DeviceArgs {
             vf_links: links,
             representors,
             uplink,
+            kernel,
             mtu,
             profile,
             rule_faults: faults.rules,
@@ -350,6 +361,7 @@ mod tests {
             ("vf0=tap:a", "vf0: VF 0 does not exist, the device has vfs=0"),
             ("vfs=1,representor=vf[0-1]", "representor=vf[0-1]: VF 1 does not exist"),
             ("representor=x", "representor=x: expected VFs"),
+            ("kernel=gen:", "kernel=gen:: expected tap:INTERFACE"),
             ("uplink=eth0", "uplink=eth0: unknown link"),
             ("uplink=gen:[size=64", "uplink=gen:[size=64: put a generator's arguments in brackets"),
             ("profile=bluefield9", "bluefield3-sws-22.11"),

@@ -21,6 +21,7 @@ use crate::batch::{BURST, Batch, Slot};
 use crate::counters::PortCounters;
 use crate::devargs::DeviceArgs;
 use crate::flow_state::FlowState;
+use crate::kernel::Kernel;
 use crate::link::{self, FaultyLink, LinkError};
 use crate::lock;
 use crate::mbuf::{Mark, Metadata};
@@ -131,6 +132,8 @@ pub struct Switch {
 /// One simulated card.
 pub struct Device {
     ports: Vec<SwitchPort>,
+    /// Who takes what the uplink's application does not.
+    kernel: Option<Kernel>,
     /// VFs that have no ethdev: the uplink's polls move their frames.
     unrepresented: Vec<PortIndex>,
     uplink: u16,
@@ -214,6 +217,9 @@ impl Device {
                 software: SoftwareSide::new(),
             });
         }
+        let kernel = args.kernel.as_ref().map(|name| Kernel::open(name, args.mtu)).transpose();
+        let kernel =
+            kernel.map_err(|problem| DeviceError::Link { port: "kernel".to_owned(), problem })?;
         let role = PortRole::Uplink;
         let eswitch =
             Eswitch::new(args.profile.clone(), &[PortConfig { id: uplink, role, mtu: args.mtu }])?;
@@ -221,6 +227,7 @@ impl Device {
             (0..args.vf_links.len() as u16).filter(|vf| !args.representors.contains(vf)).collect();
         let device = Self {
             ports,
+            kernel,
             unrepresented: unrepresented.iter().copied().map(PortIndex::vf).collect(),
             uplink,
             mtu: args.mtu,
@@ -427,6 +434,20 @@ impl Device {
                 self.switch(port, Ingress::Represented(id), batch, Some(to));
             }
         }
+        if index == PortIndex::UPLINK
+            && let Some(kernel) = &self.kernel
+        {
+            batch.clear(BURST);
+            kernel.read(batch);
+            if !batch.is_empty() {
+                self.send(index, batch);
+            }
+        }
+    }
+
+    /// The kernel that shares the uplink.
+    pub const fn kernel(&self) -> Option<&Kernel> {
+        self.kernel.as_ref()
     }
 
     /// Takes a burst that the application sends through a port.
@@ -479,7 +500,12 @@ impl Device {
                 Exit::Default(index, metadata) => {
                     let Some(port) = self.port(index) else { continue };
                     if !port.software.wants(slot.bytes()) {
-                        port.counters.filtered.add(1);
+                        match &self.kernel {
+                            Some(kernel) if index == PortIndex::UPLINK => {
+                                kernel.write(slot.bytes());
+                            }
+                            _ => port.counters.filtered.add(1),
+                        }
                         continue;
                     }
                     let (queue, rss) = port.software.spread(slot.bytes());

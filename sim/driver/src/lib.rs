@@ -23,6 +23,7 @@ mod flow_async;
 mod flow_error;
 mod flow_ops;
 mod flow_state;
+mod kernel;
 mod link;
 mod log;
 mod mbuf;

@@ -18,6 +18,7 @@ use packet::Mac;
 use crate::control_socket::ControlSocket;
 use crate::devargs::DeviceArgs;
 use crate::device::{Device, DeviceError, PortIndex};
+use crate::kernel::Kernel;
 use crate::log;
 use crate::port::{OPERATIONS, PortPrivate};
 use crate::queue::{receive_burst, receive_count, receive_status, send_burst, transmit_status};
@@ -36,7 +37,7 @@ static REGISTER: extern "C" fn() = register;
 /// What `dpdk-pmdinfo.py` looks for.
 #[used]
 static PMD_INFO: &[u8] = b"PMD_INFO_STRING= {\"name\" : \"net_eswitch\", \"params\" : \
-\"vfs=<int> representor=vf[<list>] uplink=<link> vf<int>=<link> profile=<name> mtu=<int> \
+\"vfs=<int> representor=vf[<list>] uplink=<link> kernel=<link> vf<int>=<link> profile=<name> mtu=<int> \
 fail-insert=<int> refuse-every=<int> lose-every=<int> fault-errno=<int> enospc-after=<int> \
 late-completion-ms=<int> freeze-queue=<int> link-drop=[<port>:]<int> link-duplicate=[<port>:]<int> \
 link-reorder=[<port>:]<int> link-corrupt=[<port>:]<int> link-flap-ms=[<port>:]<int>/<int> \
@@ -261,7 +262,9 @@ unsafe extern "C" fn initialise(dev: *mut rte_eth_dev, parameters: *mut c_void) 
                 return -errno;
             }
         };
-        let mac = random_mac();
+        // The kernel's interface and the uplink are one port.
+        let kernel = card.device.kernel().filter(|_| index == PortIndex::UPLINK);
+        let mac = kernel.map_or_else(random_mac, Kernel::mac);
         if let Some(port) = card.device.port(index) {
             port.software.change_filter(|filter| {
                 filter.addresses.insert(0, mac);

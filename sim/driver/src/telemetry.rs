@@ -159,10 +159,15 @@ fn named_ports(vfs: u16) -> impl Iterator<Item = (String, PortIndex)> {
 fn counters(parameters: &str, answer: &mut Answer) -> Option<()> {
     let asked = Asked::of(parameters)?;
     let device = &asked.card.device;
-    let wanted = asked.rest?;
-    let (_, index) = named_ports(device.vfs()).find(|(name, _)| name == wanted)?;
+    let counters = match asked.rest? {
+        "kernel" => &device.kernel()?.counters,
+        wanted => {
+            let (_, index) = named_ports(device.vfs()).find(|(name, _)| name == wanted)?;
+            &device.port(index)?.counters
+        }
+    };
     answer.is_dictionary();
-    device.port(index)?.counters.for_each(|name, counter| answer.number(name, counter.get()));
+    counters.for_each(|name, counter| answer.number(name, counter.get()));
     Some(())
 }
 
@@ -275,7 +280,7 @@ questions! {
     list: "Lists the cards. Takes no parameters";
     info: "Shows a card's profile and what is in use. Parameters: card";
     ports: "Shows a card's ports. Parameters: card";
-    counters: "Shows what a port counted. Parameters: card,port (uplink, vf0, ...)";
+    counters: "Shows what a port counted. Parameters: card,port (uplink, kernel, vf0, ...)";
     tables: "Shows how many rules each group has. Parameters: card";
     rules: "Shows rules, at most 100. Parameters: card[,how many to skip]";
     trace: "Shows the way of the last 64 frames through the rules. Parameters: card[,on|off]";

@@ -62,6 +62,37 @@ fn a_packet_socket_completes_checksums() {
     testpmd.quit();
 }
 
+/// A kernel shares the uplink: in isolated mode it has all that no rule takes, else what the application leaves.
+#[test]
+fn a_kernel_shares_the_uplink() {
+    let Some(_turn) = turn() else { return };
+    let (card, host, wire) =
+        (Namespace::new("card"), Namespace::new("host"), Namespace::new("wire"));
+    let device = "net_eswitch0,uplink=tap:up0,kernel=tap:kern0";
+    let mut testpmd = Testpmd::start(&card, device, &["--flow-isolate-all"]);
+    host.take(&card, "kern0", "10.0.0.1/24");
+    wire.take(&card, "up0", "10.0.0.2/24");
+    testpmd.command("set fwd rxonly");
+    testpmd.command("start");
+    assert_eq!(echo(&wire, &host, "10.0.0.1", 50, 64), 50);
+    assert_eq!(echo(&host, &wire, "10.0.0.2", 50, 64), 50);
+    assert_eq!(testpmd.statistic(0, "software_rx_packets"), 0);
+    let rule = "flow create 0 ingress pattern eth / ipv4 / udp / end actions queue index 0 / end";
+    testpmd.expect(rule, "created");
+    assert_eq!(echo(&wire, &host, "10.0.0.1", 3, 64), 0);
+    assert!(testpmd.statistic(0, "software_rx_packets") >= 3);
+    testpmd.command("flow flush 0");
+    assert_eq!(echo(&wire, &host, "10.0.0.1", 3, 64), 3);
+    // Not isolated and promiscuous, the application has everything.
+    for line in
+        ["stop", "port stop 0", "flow isolate 0 0", "port start 0", "set promisc 0 on", "start"]
+    {
+        testpmd.command(line);
+    }
+    assert_eq!(echo(&wire, &host, "10.0.0.1", 3, 64), 0);
+    testpmd.quit();
+}
+
 /// Captures in and out, with a port that has no link and one that nobody represents.
 #[test]
 fn captures_go_in_and_out() {

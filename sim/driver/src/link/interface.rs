@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use packet::Mac;
+
 use super::checked;
 use super::spec::InterfaceName;
 
@@ -52,6 +54,20 @@ impl<'a> Interface<'a> {
         self.ioctl(libc::SIOCGIFINDEX, &mut request)?;
         // SAFETY: SIOCGIFINDEX filled this member of the union.
         Ok(unsafe { request.ifr_ifru.ifru_ifindex })
+    }
+
+    /// The interface's Ethernet address.
+    ///
+    /// # Errors
+    /// `ENODEV` when there is no such interface.
+    pub fn mac(&self) -> io::Result<Mac> {
+        let mut request = request(self.name);
+        self.ioctl(libc::SIOCGIFHWADDR, &mut request)?;
+        // SAFETY: SIOCGIFHWADDR filled this member of the union.
+        let address = unsafe { request.ifr_ifru.ifru_hwaddr.sa_data };
+        let bytes = address.map(libc::c_char::cast_unsigned);
+        // The array has 14 bytes.
+        Ok(Mac(bytes.first_chunk().copied().unwrap_or_default()))
     }
 
     fn flags(&self) -> io::Result<libc::c_short> {

@@ -13,12 +13,13 @@ mod vhost;
 use std::io;
 use std::ops::AddAssign;
 
+use packet::Mac;
 use thiserror::Error;
 
 use crate::batch::Batch;
 
 pub use faulty::FaultyLink;
-pub use spec::{LinkSpec, LinkSpecError};
+pub use spec::{InterfaceName, LinkSpec, LinkSpecError};
 
 /// What a link took.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -115,6 +116,16 @@ pub fn open(spec: &LinkSpec, mtu: u16) -> Result<Box<dyn Link>, LinkError> {
         LinkSpec::Generator(spec) => Box::new(generator::Generator::build(spec)?),
         LinkSpec::Peer(name) => Box::new(peer::Peer::open(name)?),
     })
+}
+
+/// The Ethernet address of an interface in this network namespace.
+///
+/// # Errors
+/// [`LinkError`] when there is no such interface.
+pub fn interface_address(name: &InterfaceName) -> Result<Mac, LinkError> {
+    interface::Interface::new(name)
+        .and_then(|interface| interface.mac())
+        .map_err(LinkError::step(format!("ask for {}'s address", name.as_str())))
 }
 
 /// The result of a system call that returns -1 and sets `errno`.
