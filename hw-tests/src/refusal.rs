@@ -151,7 +151,7 @@ impl Refusal {
         }
         let expected = self.at?;
         match (arrays.place(expected, command), printed.cause) {
-            (Place::Nowhere, None) => None,
+            (Place::Nowhere, None) | (Place::Anywhere, Some(_)) => None,
             (Place::Address(expected), Some(cause)) if expected == cause => None,
             (Place::Below(top), Some(cause)) if cause < top && top - cause < 4096 => None,
             (Place::Unknown(offset), Some(cause)) => {
@@ -169,6 +169,7 @@ impl Refusal {
 /// Where a cause should point.
 enum Place {
     Nowhere,
+    Anywhere,
     Address(u64),
     /// Somewhere before this address.
     Below(u64),
@@ -180,7 +181,7 @@ impl Arrays {
     fn place(&self, at: At, command: &str) -> Place {
         let offset = match at {
             At::Nothing => return Place::Nowhere,
-            At::Attributes => return Place::Below(self.pattern.unwrap_or(u64::MAX)),
+            At::Attributes => return self.pattern.map_or(Place::Anywhere, Place::Below),
             At::Item(index) => index * ITEM,
             At::Action(index) => actions_offset(command) + index * ACTION,
         };
@@ -279,6 +280,7 @@ mod tests {
         let mut arrays = Arrays::default();
         let mut differs =
             |at, cause| expected(at).differs(&printed(cause), RULE, &mut arrays, true);
+        assert_eq!(differs(At::Attributes, 0x0fd0), None, "not known yet");
         // The first one tells where the pattern is: three items before the actions.
         assert_eq!(differs(At::Action(1), 0x1000 + 3 * 32 + 16), None);
         assert_eq!(differs(At::Item(1), 0x1020), None);

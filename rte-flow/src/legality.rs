@@ -1,6 +1,9 @@
 //! The one place that says what a profile accepts: the compiler asks before, the simulated NIC refuses by it.
 
 mod pattern;
+mod template;
+
+pub use template::{check_actions_template, check_pattern_template};
 
 use crate::action::{Action, ActionKind};
 use crate::attribute::Domain;
@@ -72,17 +75,23 @@ impl Check<'_> {
         }
     }
 
-    fn attributes(&self, context: Context) -> Result<(), FlowError> {
-        let limits = &self.profile.limits;
-        let attributes = &self.rule.attributes;
+    /// Whether rules of this domain are made through such a port.
+    fn ports(&self, is_proxy: bool) -> Result<(), FlowError> {
         if self.domain() == Domain::Transfer
-            && !context.is_proxy
+            && !is_proxy
             && self.profile.interface.transfer_ports == TransferPorts::Proxy
         {
             let message =
                 "transfer rules are the proxy port's; create it on rte_flow_pick_transfer_proxy's";
             return Err(FlowError::attributes(ErrorKind::Transfer, EINVAL, message));
         }
+        Ok(())
+    }
+
+    fn attributes(&self, context: Context) -> Result<(), FlowError> {
+        let limits = &self.profile.limits;
+        let attributes = &self.rule.attributes;
+        self.ports(context.is_proxy)?;
         if let Some(highest) = limits.highest_group.filter(|highest| attributes.group > *highest) {
             let message = format!("group {} is too high; use 0 to {highest}", attributes.group);
             return Err(FlowError::attributes(ErrorKind::Group, EINVAL, message));
@@ -124,28 +133,42 @@ impl Check<'_> {
     }
 
     fn actions(&self, context: Context) -> Result<(), FlowError> {
-        let mut fates = 0;
         let mut commands = 0;
         for (index, action) in self.rule.actions.iter().enumerate() {
-            let kind = action.kind();
-            let refuse = |message| FlowError::action(index, ErrorKind::Action, ENOTSUP, message);
-            let Some(place) = self.profile.action(kind) else {
-                let message =
-                    format!("action {kind} is not supported; use another or leave it to software");
-                return Err(refuse(message));
-            };
-            self.place(kind.name(), "action", place).map_err(refuse)?;
-            self.order(index, kind)?;
-            fates += u32::from(kind.is_fate());
-            if fates > 1 {
-                let message = "a rule has one fate action; remove the others";
-                return Err(FlowError::action(index, ErrorKind::Action, EINVAL, message));
-            }
+            let before = self.rule.actions.iter().take(index).map(Action::kind);
+            self.kind(index, action.kind(), before)?;
             self.conf(index, action, context)?;
             commands += modify_commands(action);
             self.commands(index, commands)?;
         }
-        if fates == 0 && self.profile.fates == Fates::ExactlyOne {
+        self.fate(self.rule.actions.iter().map(Action::kind))
+    }
+
+    /// Whether an action is accepted here, behind these.
+    fn kind(
+        &self,
+        index: usize,
+        kind: ActionKind,
+        mut before: impl Iterator<Item = ActionKind> + Clone,
+    ) -> Result<(), FlowError> {
+        let refuse = |message| FlowError::action(index, ErrorKind::Action, ENOTSUP, message);
+        let Some(place) = self.profile.action(kind) else {
+            let message =
+                format!("action {kind} is not supported; use another or leave it to software");
+            return Err(refuse(message));
+        };
+        self.place(kind.name(), "action", place).map_err(refuse)?;
+        self.order(index, kind, &before)?;
+        if kind.is_fate() && before.any(ActionKind::is_fate) {
+            let message = "a rule has one fate action; remove the others";
+            return Err(FlowError::action(index, ErrorKind::Action, EINVAL, message));
+        }
+        Ok(())
+    }
+
+    /// Whether there is a fate where there must be one.
+    fn fate(&self, mut kinds: impl Iterator<Item = ActionKind>) -> Result<(), FlowError> {
+        if self.profile.fates == Fates::ExactlyOne && !kinds.any(ActionKind::is_fate) {
             let message = "a rule needs one fate action; add jump, drop, a port or a queue";
             return Err(FlowError::other(ErrorKind::ActionNumber, EINVAL, message));
         }
@@ -153,8 +176,13 @@ impl Check<'_> {
     }
 
     /// Order and number against the actions before.
-    fn order(&self, index: usize, kind: ActionKind) -> Result<(), FlowError> {
-        let before = || self.rule.actions.iter().take(index).map(Action::kind);
+    fn order(
+        &self,
+        index: usize,
+        kind: ActionKind,
+        before: &(impl Iterator<Item = ActionKind> + Clone),
+    ) -> Result<(), FlowError> {
+        let before = || before.clone();
         let refuse =
             |message: String| Err(FlowError::action(index, ErrorKind::Action, EINVAL, message));
         let single = self.profile.at_most_one.iter().find(|class| class.contains(kind));

@@ -48,7 +48,7 @@ pub use header::{
 };
 pub use item::{FieldMatch, Item, ItemKind, Match, TemplateMismatch};
 pub use layers::{Depth, Layers, Position};
-pub use legality::{Api, Context, check};
+pub use legality::{Api, Context, check, check_actions_template, check_pattern_template};
 pub use meter::{Color, MeterMark, MeterPolicyHandle, MeterProfileHandle};
 pub use modify::{FieldId, FieldRef, ModifyField, ModifyOperation, ModifySource};
 pub use profile::{

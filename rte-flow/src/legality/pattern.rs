@@ -80,6 +80,19 @@ impl Named {
 
 impl Check<'_> {
     pub(super) fn pattern(&self) -> Result<(), FlowError> {
+        let words = self.items()?;
+        if let Some(most) = self.profile.limits.match_words.filter(|most| words > *most) {
+            let message = format!(
+                "the pattern is {words} words of 32 bits wide, the card matches {most}; match fewer fields"
+            );
+            // The driver's matcher says so, which knows of no item.
+            return Err(FlowError::other(ErrorKind::Unspecified, ENOTSUP, message));
+        }
+        Ok(())
+    }
+
+    /// Checks the items; returns how many words of 32 bits their matched fields take.
+    pub(super) fn items(&self) -> Result<u32, FlowError> {
         let pattern = &self.rule.pattern;
         if let Some(most) = self.profile.limits.items.filter(|most| pattern.len() > *most) {
             let message =
@@ -100,13 +113,7 @@ impl Check<'_> {
             checked_layers(pattern, &named)?;
         }
         self.options(pattern)?;
-        if let Some(most) = self.profile.limits.match_words.filter(|most| words > *most) {
-            let message = format!(
-                "the pattern is {words} words of 32 bits wide, the card matches {most}; match fewer fields"
-            );
-            return Err(FlowError::other(ErrorKind::ItemNumber, ENOTSUP, message));
-        }
-        Ok(())
+        Ok(words)
     }
 
     /// What the profile says of an item, if it accepts it here.

@@ -39,7 +39,7 @@ impl Eswitch {
         api: Api,
         relaxed: bool,
     ) -> Result<Prepared, FlowError> {
-        let is_proxy = self.ports.known(port)?.config.role == PortRole::Uplink;
+        let is_proxy = self.is_proxy(port)?;
         rte_flow::check(rule, &self.profile, Context { api, is_proxy })?;
         let rules = PatternRules { ports: &self.ports, profile: &self.profile, port, relaxed };
         self.ports.check_queues(port, &rule.actions)?;
@@ -48,6 +48,11 @@ impl Eswitch {
         let rules = ActionRules { ports: &self.ports, indirects: &self.indirects };
         let draft = actions::lower(&attributes, &rule.actions, &rules)?;
         Ok(Prepared { port, attributes, matcher, draft })
+    }
+
+    /// Whether a port manages the transfer rules of all.
+    pub(super) fn is_proxy(&self, port: u16) -> Result<bool, FlowError> {
+        Ok(self.ports.known(port)?.config.role == PortRole::Uplink)
     }
 
     /// Whether there is room for the rule, and whether its pattern may be there twice.

@@ -3,7 +3,7 @@
 use rte_flow::{
     Action, ActionKind, ActionsTemplate, Api, Attributes, EBUSY, EINVAL, ENOENT, ENOTSUP,
     ErrorKind, FlowError, Item, ModifyField, PatternTemplate, Rule, TableAttributes,
-    TemplateAction, TemplateMismatch, ToPortId,
+    TemplateAction, TemplateMismatch, ToPortId, check_actions_template, check_pattern_template,
 };
 
 use super::arena::Id;
@@ -60,13 +60,14 @@ impl Eswitch {
     /// Makes a pattern template.
     ///
     /// # Errors
-    /// `ENOTSUP` when the profile has no templates, an unknown port.
+    /// `ENOTSUP` when the profile has no templates, an unknown port, what the profile refuses of the template in any table.
     pub fn pattern_template_create(
         &mut self,
         port: u16,
         template: PatternTemplate,
     ) -> Result<PatternTemplateId, FlowError> {
         self.templates_allowed(port)?;
+        check_pattern_template(&template, &self.profile, self.is_proxy(port)?)?;
         Ok(self.pattern_templates.insert(PatternEntry { port, template, tables: 0 }))
     }
 
@@ -88,13 +89,14 @@ impl Eswitch {
     /// Makes an actions template.
     ///
     /// # Errors
-    /// `ENOTSUP` when the profile has no templates, an unknown port.
+    /// `ENOTSUP` when the profile has no templates, an unknown port, what the profile refuses of the template in any table.
     pub fn actions_template_create(
         &mut self,
         port: u16,
         template: ActionsTemplate,
     ) -> Result<ActionsTemplateId, FlowError> {
         self.templates_allowed(port)?;
+        check_actions_template(&template, &self.profile, self.is_proxy(port)?)?;
         Ok(self.actions_templates.insert(ActionsEntry { port, template, tables: 0 }))
     }
 
