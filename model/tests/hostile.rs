@@ -1,4 +1,7 @@
 //! Whatever bytes arrive as intent: an answer, soon, and no panic.
+//!
+//!     cargo test -p model --test hostile
+//!     PENSTOCK_HOSTILE_CASES=100000 PENSTOCK_HOSTILE_SEED=7 cargo test --release -p model --test hostile
 
 use std::time::{Duration, Instant};
 
@@ -19,28 +22,30 @@ fn valid() -> String {
     std::fs::read_to_string("tests/accepted/every-kind.yaml").expect("a readable file")
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
-    #[test]
-    fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse(&bytes);
-    }
-
-    #[test]
-    fn random_marks(text in "[-:?,\\[\\]{}#&*!|>'\"%@`~ \n\r\ta0.<é\u{feff}]{0,120}") {
-        let _ = parse(text.as_bytes());
-    }
+/// Any value of `strategy` is answered, `cases` of them unless the environment says otherwise.
+fn check<S: Strategy<Value: AsRef<[u8]>>>(cases: u32, strategy: &S) {
+    testbed::random::check("HOSTILE", cases, strategy, |bytes| {
+        let _ = parse(bytes.as_ref());
+        Ok(())
+    });
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+#[test]
+fn random_bytes() {
+    check(2000, &prop::collection::vec(any::<u8>(), 0..200));
+}
 
-    #[test]
-    fn mutated_yaml(
-        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..3), 1..6),
-    ) {
-        let mut bytes = valid().into_bytes();
+#[test]
+fn random_marks() {
+    check(2000, &"[-:?,\\[\\]{}#&*!|>'\"%@`~ \n\r\ta0.<é\u{feff}]{0,120}");
+}
+
+#[test]
+fn mutated_yaml() {
+    let valid = valid().into_bytes();
+    let edit = (any::<prop::sample::Index>(), any::<u8>(), 0u8..3);
+    let mutated = prop::collection::vec(edit, 1..6).prop_map(move |edits| {
+        let mut bytes = valid.clone();
         for (index, byte, kind) in edits {
             let at = index.index(bytes.len());
             match kind {
@@ -49,16 +54,21 @@ proptest! {
                 _ => drop(bytes.remove(at)),
             }
         }
-        let _ = parse(&bytes);
-    }
+        bytes
+    });
+    check(400, &mutated);
+}
 
-    #[test]
-    fn lines_left_out_and_repeated(picks in prop::collection::vec(any::<prop::sample::Index>(), 0..70)) {
-        let text = valid();
-        let lines: Vec<&str> = text.lines().collect();
+#[test]
+fn lines_left_out_and_repeated() {
+    let valid = valid();
+    let picks = prop::collection::vec(any::<prop::sample::Index>(), 0..70);
+    let picked = picks.prop_map(move |picks| {
+        let lines: Vec<&str> = valid.lines().collect();
         let picked: Vec<&str> = picks.iter().map(|pick| lines[pick.index(lines.len())]).collect();
-        let _ = parse(picked.join("\n").as_bytes());
-    }
+        picked.join("\n")
+    });
+    check(400, &picked);
 }
 
 /// A few lines that stand for more than any memory holds.

@@ -2,4 +2,5 @@
 
 pub mod difference;
 pub mod notation;
+pub mod random;
 pub mod testpmd;

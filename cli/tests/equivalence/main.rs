@@ -16,13 +16,12 @@ mod windows;
 mod world;
 
 use std::cell::Cell;
-use std::env;
 use std::time::Duration;
 
 use cli::replay::{Card, Input};
 use dpu_app::datapath::settings::Settings;
 use proptest::prelude::*;
-use proptest::test_runner::{RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use proptest::test_runner::{TestCaseError, TestCaseResult};
 use rte_flow::{EAGAIN, EEXIST, EINVAL, ENOSPC, Profile};
 use sim::eswitch::{Faults, RefusedUpdate};
 
@@ -31,35 +30,9 @@ use scenario::{Scenario, carried, compare};
 /// Enough for a minute without optimisation; nightly runs ask for more.
 const CASES: u32 = 400;
 
-/// A number from the environment.
-fn variable(name: &str, default: u64) -> u64 {
-    env::var(name).map_or(default, |text| {
-        text.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{text}`"))
-    })
-}
-
-fn runner(cases: u32) -> TestRunner {
-    let seed = variable("PENSTOCK_EQUIVALENCE_SEED", 1);
-    let cases = variable("PENSTOCK_EQUIVALENCE_CASES", cases.into());
-    eprintln!("PENSTOCK_EQUIVALENCE_SEED={seed} PENSTOCK_EQUIVALENCE_CASES={cases}");
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = ProptestConfig {
-        cases: u32::try_from(cases).expect("fewer cases"),
-        failure_persistence: None,
-        max_shrink_iters: 4000,
-        ..ProptestConfig::default()
-    };
-    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
-}
-
-/// Shows the shrunk failure, if there is one.
-fn report<T: std::fmt::Debug>(result: Result<(), TestError<T>>) {
-    match result {
-        Ok(()) => {}
-        Err(TestError::Fail(reason, _)) => panic!("{reason}"),
-        Err(abort) => panic!("{abort}"),
-    }
+/// Tries `test` on random values, `cases` of them unless the environment says otherwise.
+fn check<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Value) -> TestCaseResult) {
+    testbed::random::check("EQUIVALENCE", cases, strategy, test);
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
@@ -82,7 +55,7 @@ fn unlimited() -> Card {
 #[test]
 fn offload_changes_nothing_that_can_be_seen() {
     let (hardware, all, scenarios) = (Cell::new(0), Cell::new(0), Cell::new(0_u32));
-    let result = runner(CASES).run(&(world::world(), traffic::steps(), settings()), |arguments| {
+    check(CASES, &(world::world(), traffic::steps(), settings()), |arguments| {
         let (world, steps, settings) = arguments;
         let Some(scenario) = Scenario::new(&world, &steps, settings) else { return Ok(()) };
         let file = scenario.capture();
@@ -101,7 +74,6 @@ fn offload_changes_nothing_that_can_be_seen() {
         }
         Ok(())
     });
-    report(result);
     let (hardware, all) = (hardware.get(), all.get());
     eprintln!("{} scenarios, {hardware} of {all} packets carried by hardware", scenarios.get());
     assert!(hardware * 10 > all, "only {hardware} of {all} packets took the hardware path");
@@ -125,7 +97,7 @@ fn refusals() -> impl Strategy<Value = Faults> {
 fn a_nic_that_refuses_changes_nothing_that_can_be_seen() {
     let hardware = Cell::new(0);
     let strategy = (world::world(), traffic::steps(), settings(), refusals());
-    let result = runner(CASES / 4).run(&strategy, |(world, steps, settings, faults)| {
+    check(CASES / 4, &strategy, |(world, steps, settings, faults)| {
         let Some(scenario) = Scenario::new(&world, &steps, settings) else { return Ok(()) };
         let file = scenario.capture();
         let input = Input::read(&file, &Settings::default()).expect("the capture is good");
@@ -136,7 +108,6 @@ fn a_nic_that_refuses_changes_nothing_that_can_be_seen() {
             TestCaseError::fail(format!("{faults:?}: {error}\n\n{}", scenario.case(&off)))
         })
     });
-    report(result);
     assert!(hardware.get() > 0, "no packet took the hardware path");
 }
 
@@ -155,7 +126,7 @@ fn no_packet_is_lost_with_other_profiles() {
     });
     let cards = (0..PROFILES.len(), late);
     let strategy = (any::<bool>(), traffic::calm_steps(), cards);
-    let result = runner(CASES / 4).run(&strategy, |(underlay_v6, steps, (profile, faults))| {
+    check(CASES / 4, &strategy, |(underlay_v6, steps, (profile, faults))| {
         let world = world::plain_world(underlay_v6);
         let scenario =
             Scenario::new(&world, &steps, Settings::default()).expect("the world is good");
@@ -174,6 +145,5 @@ fn no_packet_is_lost_with_other_profiles() {
         }
         Ok(())
     });
-    report(result);
     assert!(hardware.iter().all(|packets| packets.get() > 0), "by profile: {hardware:?}");
 }

@@ -15,7 +15,7 @@ use sim::eswitch::Faults;
 use crate::scenario::{Scenario, carried, compare};
 use crate::traffic::{Flow, Packet, Step, Timed};
 use crate::world::Change;
-use crate::{CASES, report, runner, settings, traffic, world};
+use crate::{CASES, check, settings, traffic, world};
 use testbed::notation;
 
 /// The profiles that have limits.
@@ -29,7 +29,7 @@ fn nothing_differs_outside_the_windows() {
     let hardware = Cell::new(0);
     let steps = traffic::steps().prop_map(traffic::patient);
     let strategy = (prop::sample::select(others()), world::world(), steps, settings());
-    let result = runner(CASES / 2).run(&strategy, |(name, world, steps, settings)| {
+    check(CASES / 2, &strategy, |(name, world, steps, settings)| {
         let Some(scenario) = Scenario::new(&world, &steps, settings) else { return Ok(()) };
         let file = scenario.capture();
         let input = Input::read(&file, &Settings::default()).expect("the capture is good");
@@ -41,7 +41,6 @@ fn nothing_differs_outside_the_windows() {
             TestCaseError::fail(format!("{name}: {error}\n\n{}", scenario.case(&off)))
         })
     });
-    report(result);
     assert!(hardware.get() > 0);
 }
 
@@ -56,7 +55,7 @@ fn without_ends(mut output: Output) -> Output {
 fn no_connection_in_hardware_ends_early() {
     let hardware = Cell::new(0);
     let strategy = (prop::sample::select(others()), any::<bool>(), traffic::rounds());
-    let result = runner(CASES / 2).run(&strategy, |(name, underlay_v6, steps)| {
+    check(CASES / 2, &strategy, |(name, underlay_v6, steps)| {
         let world = world::plain_world(underlay_v6);
         let scenario =
             Scenario::new(&world, &steps, Settings::default()).expect("the world is good");
@@ -70,7 +69,6 @@ fn no_connection_in_hardware_ends_early() {
             TestCaseError::fail(format!("{name}: {error}\n\n{}", scenario.case(&off)))
         })
     });
-    report(result);
     assert!(hardware.get() > 0);
 }
 
@@ -81,8 +79,10 @@ fn during_a_change_packets_are_treated_as_before_or_as_after() {
     let delays = prop::sample::select(vec![0u64, 300, 3_000_000]);
     let strategy =
         (prop::sample::select(others()), delays, world::world(), traffic::steps_amid_changes());
-    let result = runner(CASES / 2).run(&strategy, |(name, delay, world, steps)| {
-        let Some(scenario) = Scenario::new(&world, &steps, Settings::default()) else { return Ok(()) };
+    check(CASES / 2, &strategy, |(name, delay, world, steps)| {
+        let Some(scenario) = Scenario::new(&world, &steps, Settings::default()) else {
+            return Ok(());
+        };
         let file = scenario.capture();
         let input = Input::read(&file, &Settings::default()).expect("the capture is good");
         let off: Vec<Output> = scenario.by_changes().map(|s| s.play(&input, None)).collect();
@@ -108,7 +108,6 @@ fn during_a_change_packets_are_treated_as_before_or_as_after() {
             TestCaseError::fail(format!("{name}: {error}\n\n{}", scenario.case(&on)))
         })
     });
-    report(result);
     eprintln!("{} packets in hardware, {} as before", hardware.get(), old.get());
     assert!(old.get() > 0, "no packet met a rule that was on its way");
 }
