@@ -69,6 +69,9 @@ const fn field(
     FieldInfo { name, bits, words }
 }
 
+/// What of the length's byte is the length.
+const LENGTH_BITS: u8 = 0x1f;
+
 const CLASS: usize = offset_of!(rte_flow_item_geneve_opt, option_class);
 const TYPE: usize = offset_of!(rte_flow_item_geneve_opt, option_type);
 const LENGTH: usize = offset_of!(rte_flow_item_geneve_opt, option_len);
@@ -80,7 +83,7 @@ impl Header for GeneveOption {
     const FIELDS: &'static [FieldInfo] = &[
         field("class", 16, &[("class", 0, 16)]),
         field("option_type", 8, &[("type", 0, 8)]),
-        field("length", 8, &[("length", 0, 8)]),
+        field("length", 5, &[("length", 0, 5)]),
         field("data", 32, &[("data", 0, 32)]),
     ];
     const DEFAULT_MASK: Self =
@@ -118,7 +121,7 @@ impl Header for GeneveOption {
         };
         next(&|option| option.class.into());
         next(&|option| option.option_type.into());
-        next(&|option| option.length.into());
+        next(&|option| (option.length & LENGTH_BITS).into());
         let Some((index, info)) = fields.next() else { return };
         for word in 0..asked.spec.map_or(0, |spec| spec.words()) {
             let number = |option: &Self| option.word(word);

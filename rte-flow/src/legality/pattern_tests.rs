@@ -86,7 +86,7 @@ fn option(class: u16, option_type: u8, length: u8, first: u8) -> Match<GeneveOpt
     mask[..usize::from(length) * 4].fill(0xff);
     Match::masked(
         GeneveOption { class, option_type, length, data },
-        GeneveOption { class: 0xffff, option_type: 0xff, length: 0x1f | 0xe0, data: mask },
+        GeneveOption { class: 0xffff, option_type: 0xff, length: 0x1f, data: mask },
     )
 }
 

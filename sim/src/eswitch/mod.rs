@@ -14,6 +14,7 @@ mod headers;
 mod indirect;
 mod inspect;
 mod key;
+mod options;
 mod pace;
 mod pattern;
 mod port;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rte_flow::{Domain, IndirectHandle};
+use rte_flow::{Domain, GeneveOptionId, IndirectHandle};
 
 use super::arena::Id;
 use super::counter::{Ageing, Counter};
@@ -105,6 +105,8 @@ pub struct Rule {
     pub(super) until: Time,
     /// What it needs from outside itself.
     pub(super) shared: Vec<IndirectHandle>,
+    /// The options of GENEVE that it asks for.
+    pub(super) options: Box<[GeneveOptionId]>,
     /// Where the asynchronous API is with it.
     pub(super) stage: Stage,
 }

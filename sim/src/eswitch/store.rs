@@ -2,6 +2,7 @@
 
 use rte_flow::{
     Api, Attributes, Context, Duplicates, EEXIST, ENOENT, ENOSPC, ErrorKind, FlowError,
+    GeneveOptionId,
 };
 
 use super::actions::{self, ActionRules, Draft, Wanted};
@@ -26,6 +27,8 @@ pub struct Prepared {
     pub attributes: Attributes,
     /// What it matches.
     pub matcher: Matcher,
+    /// The options of GENEVE among that.
+    pub options: Box<[GeneveOptionId]>,
     /// What it does.
     pub draft: Draft,
 }
@@ -45,9 +48,10 @@ impl Eswitch {
         self.ports.check_queues(port, &rule.actions)?;
         let attributes = rule.attributes;
         let matcher = pattern::lower(&attributes, &rule.pattern, &rules)?;
+        let options = self.options.of(&rule.pattern, &self.profile.limits)?;
         let rules = ActionRules { ports: &self.ports, indirects: &self.indirects };
         let draft = actions::lower(&attributes, &rule.actions, &rules)?;
-        Ok(Prepared { port, attributes, matcher, draft })
+        Ok(Prepared { port, attributes, matcher, options, draft })
     }
 
     /// Whether a port manages the transfer rules of all.
@@ -102,7 +106,7 @@ impl Eswitch {
         from: Time,
         now: Time,
     ) -> Result<RuleId, FlowError> {
-        let Prepared { port, attributes, matcher, draft } = prepared;
+        let Prepared { port, attributes, matcher, options, draft } = prepared;
         let Attributes { domain, group, priority } = attributes;
         let Draft { steps, counter, ageing, fate, shared } = draft;
         let mut owned = Owned::default();
@@ -128,6 +132,7 @@ impl Eswitch {
         for handle in &shared {
             self.indirects.acquire(*handle);
         }
+        self.options.acquire(&options);
         let order = match self.profile.interface.duplicates {
             Duplicates::NewestWins => u64::MAX - self.order,
             Duplicates::FirstWins | Duplicates::Refused => self.order,
@@ -150,6 +155,7 @@ impl Eswitch {
             from,
             until: Time::NEVER,
             shared,
+            options,
             stage,
         });
         if let Some(table) = table.and_then(|table| self.tables.get_mut(table)) {
@@ -202,6 +208,7 @@ impl Eswitch {
         for handle in &rule.shared {
             self.indirects.release(*handle);
         }
+        self.options.release(&rule.options);
         if let Some(table) = rule.table.and_then(|table| self.tables.get_mut(table)) {
             table.rules = table.rules.saturating_sub(1);
         }

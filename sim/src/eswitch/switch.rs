@@ -10,6 +10,7 @@ use super::asynchronous::Queue;
 use super::counter::{Ageing, Counter};
 use super::faults::Faults;
 use super::indirect::Indirects;
+use super::options::Options;
 use super::pace::Pace;
 use super::port::{Port, PortConfig, PortCounters, PortError, Ports};
 use super::rule::{GroupKey, Rule, RuleId, Stage};
@@ -34,6 +35,7 @@ pub struct Eswitch {
     pub(super) counters: Arena<Counter>,
     pub(super) ageings: Arena<Ageing>,
     pub(super) indirects: Indirects,
+    pub(super) options: Options,
     pub(super) pace: Pace,
     pub(super) faults: Faults,
     /// The number of the queues from which the card takes nothing.
@@ -70,6 +72,7 @@ impl Eswitch {
             counters: Arena::default(),
             ageings: Arena::default(),
             indirects: Indirects::default(),
+            options: Options::default(),
             faults: Faults::default(),
             frozen_queue: None,
             insertions: 0,
@@ -178,6 +181,7 @@ impl Eswitch {
         self.counters = Arena::default();
         self.ageings = Arena::default();
         self.indirects = Indirects::default();
+        self.options = Options::default();
         self.leaving.clear();
         self.pattern_templates = Arena::default();
         self.actions_templates = Arena::default();

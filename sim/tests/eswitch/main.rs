@@ -1,9 +1,11 @@
 //! The eswitch model through its public API.
 
 mod forwarding;
+mod items;
 mod lifecycle;
 mod matching;
 mod properties;
 mod queues;
 mod rewriting;
 mod rig;
+mod traps;
