@@ -13,10 +13,10 @@ use super::arena::Id;
 use super::counter::{Ageing, Counter};
 use super::headers::Depth;
 use super::indirect::{Indirects, Shared};
-use super::key::{Block, TAGS};
 use super::port::Ports;
 use super::rewrite::{Bits, Place, Rewrite, Source};
 use super::rule::{Fate, Step};
+use super::subject::{Block, TAGS};
 use super::tunnel::Encapsulation;
 
 /// What actions refer to.

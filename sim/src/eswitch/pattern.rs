@@ -6,8 +6,9 @@ use rte_flow::{
     Position, Profile, SpecOutsideMask, Steering, Vlan, VlanTags,
 };
 
-use super::key::{Block, Ingress, KEY_BYTES, Matcher, MatcherBuilder, RangeTest, TAGS};
+use super::matcher::{KEY_BYTES, Matcher, MatcherBuilder, RangeTest};
 use super::port::Ports;
+use super::subject::{Block, Ingress, TAGS};
 
 /// How a pattern is read, besides what it says.
 pub struct PatternRules<'a> {

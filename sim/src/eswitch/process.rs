@@ -3,9 +3,9 @@
 use packet::{Frame, Network, vxlan_source_port};
 use rte_flow::{Domain, Steering};
 
-use super::key::{Ingress, Registers, Subject};
 use super::port::Ports;
 use super::rule::{Fate, GroupKey, RuleId, Step};
+use super::subject::{Ingress, Registers, Subject};
 use super::switch::Eswitch;
 use super::table::Rank;
 use super::time::Time;

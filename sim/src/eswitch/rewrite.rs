@@ -5,7 +5,7 @@ use packet::checksum::Delta;
 use rte_flow::ModifyOperation;
 
 use super::headers::{Layer, Transport};
-use super::key::{Block, Subject};
+use super::subject::{Block, Subject};
 
 /// A number inside a block: `bits` bits that end `shift` bits before the end of the block's `bytes` bytes from `offset` on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

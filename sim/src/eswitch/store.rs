@@ -9,7 +9,7 @@ use super::actions::{self, ActionRules, Draft, Wanted};
 use super::arena::Id;
 use super::counter::{Ageing, Counter};
 use super::faults::InsertionFault;
-use super::key::Matcher;
+use super::matcher::Matcher;
 use super::pattern::{self, PatternRules};
 use super::port::PortRole;
 use super::rule::{Owned, Program, Rule, RuleId, Stage, Step};

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::key::{KEY_BYTES, Matcher, Shape, Subject};
+use super::matcher::{KEY_BYTES, Matcher, Shape};
 use super::rule::RuleId;
+use super::subject::Subject;
 
 /// Which of the rules that admit a packet takes it: the smallest rank.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -6,7 +6,7 @@ use packet::{Frame, Network as ParsedNetwork, NoRoom, vxlan_source_port};
 
 use super::bytes;
 use super::headers::Network;
-use super::key::Subject;
+use super::subject::Subject;
 
 /// The most bytes the card prepends.
 pub const ENCAPSULATION_BYTES: usize = 132;
