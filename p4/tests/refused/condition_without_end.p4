@@ -1,0 +1,3 @@
+const bit<8> a = 1;
+#ifdef A
+const bit<8> b = 1;

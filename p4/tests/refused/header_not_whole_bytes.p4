@@ -1,0 +1,1 @@
+header short_t { bit<4> version; bit<3> flags; }

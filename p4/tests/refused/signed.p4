@@ -1,0 +1,1 @@
+const int<8> a = 1;

@@ -1,0 +1,1 @@
+#include <tna.p4>

@@ -1,0 +1,1 @@
+const bit<4> a = 4w16;
