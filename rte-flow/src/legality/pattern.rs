@@ -145,7 +145,9 @@ impl Check<'_> {
         item.for_each_field(&mut |field| {
             if refused.is_ok() {
                 refused = self.field(index, item.kind(), &field, accepted);
-                bits += field.info.bits.min(field.mask.count_ones().next_multiple_of(8));
+                if field.mask != 0 {
+                    bits += field.info.bits.min(field.mask.count_ones().next_multiple_of(8));
+                }
             }
         });
         refused?;

@@ -137,15 +137,16 @@ impl MatcherBuilder {
     /// already. A mask of 0 asks nothing.
     pub fn bits(&mut self, block: Block, offset: usize, length: usize, spec: u128, mask: u128) {
         self.outside |= spec & !mask != 0;
-        if mask != 0 {
-            self.require(block);
+        if mask == 0 {
+            return;
         }
-        let (spec_bytes, mask_bytes) = (spec.to_be_bytes(), mask.to_be_bytes());
-        let skip = 16_usize.saturating_sub(length);
-        for (at, (spec, mask)) in spec_bytes.iter().zip(&mask_bytes).skip(skip).enumerate() {
-            if *mask != 0 {
+        self.require(block);
+        for at in 0..length {
+            let of = |number: u128| (number >> (8 * (length - 1 - at))) as u8;
+            let (spec, mask) = (of(spec), of(mask));
+            if mask != 0 {
                 let offset = (offset + at) as u8;
-                self.bytes.push(Wanted { block, offset, spec: spec & mask, mask: *mask });
+                self.bytes.push(Wanted { block, offset, spec: spec & mask, mask });
             }
         }
     }

@@ -292,7 +292,8 @@ impl Lowering<'_> {
         item.for_each_field(&mut |field| {
             let at = place;
             place += field.info.bits.div_ceil(8) as usize;
-            if result.is_ok() && field.spec.is_some() {
+            let says_something = field.spec.is_some_and(|spec| (spec | field.mask) != 0);
+            if result.is_ok() && says_something {
                 result = self.field(index, item, &field, block, at);
             }
         });
