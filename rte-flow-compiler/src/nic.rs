@@ -7,7 +7,7 @@ use std::sync::Arc;
 use model::decision::{Side, Zone};
 use model::snapshot::{InterfaceId, TunnelId, VfIndex};
 use packet::{Family, Mac, Tuple, Vni, VtepAddr, VxlanHeader, VxlanTunnel};
-use rte_flow::{Api, Attributes, Context, Domain, FlowError, Profile, Rule};
+use rte_flow::{Api, Attributes, Context, Domain, FlowError, NoObjects, Profile, Rule};
 
 use crate::actions::actions;
 use crate::entry::{Destination, Entry, EthdevPort, Macs, Transport};
@@ -111,7 +111,8 @@ impl Nic {
             pattern: pattern(entry, self),
             actions: actions(entry),
         };
-        rte_flow::check(&rule, &self.profile, Context { api, is_proxy: true })?;
+        let context = Context { api, is_proxy: true, objects: &NoObjects };
+        rte_flow::check(&rule, &self.profile, context)?;
         Ok(rule)
     }
 }

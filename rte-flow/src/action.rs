@@ -16,34 +16,7 @@ use crate::field::U24;
 use crate::item::Item;
 use crate::meter::{Color, MeterMark};
 use crate::modify::ModifyField;
-
-/// How RSS hashes (`enum rte_eth_hash_function`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RssFunction {
-    /// The device's choice.
-    Default,
-    /// Toeplitz.
-    Toeplitz,
-    /// XOR.
-    SimpleXor,
-    /// Toeplitz over sorted addresses and ports, so that both directions hash alike.
-    SymmetricToeplitz,
-}
-
-/// Spreads packets over queues (`struct rte_flow_action_rss`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rss {
-    /// The hash function.
-    pub function: RssFunction,
-    /// 0: the device's choice of headers, 1: the outermost, 2: the first inside the tunnel, and so on.
-    pub level: u32,
-    /// Hashed fields (`RTE_ETH_RSS_*`).
-    pub types: u64,
-    /// The hash key; empty for the port's.
-    pub key: Vec<u8>,
-    /// The queues.
-    pub queues: Vec<u16>,
-}
+use crate::rss::Rss;
 
 /// Reports the rule when no packet hit it for a while (`struct rte_flow_action_age`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,6 +25,15 @@ pub struct Age {
     pub timeout: U24,
     /// What the report carries; 0 for the rule's handle.
     pub context: usize,
+}
+
+/// What changes of a shared AGE (`struct rte_flow_update_age`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AgeUpdate {
+    /// The idle time in seconds, 0 for no ageing; `None`: it stays.
+    pub timeout: Option<U24>,
+    /// Whether it is as if a packet had come.
+    pub touch: bool,
 }
 
 /// Sends to an ethdev port, deprecated form (`struct rte_flow_action_port_id`).
@@ -261,6 +243,10 @@ actions! {
     VxlanEncap(Vec<Item>: rte_flow_action_vxlan_encap) = RTE_FLOW_ACTION_TYPE_VXLAN_ENCAP, "vxlan_encap";
     /// Removes the outer headers down to the VXLAN header.
     VxlanDecap = RTE_FLOW_ACTION_TYPE_VXLAN_DECAP, "vxlan_decap";
+    /// Encapsulates with the headers of these items: ETH, IPv4 or IPv6, NVGRE.
+    NvgreEncap(Vec<Item>: rte_flow_action_nvgre_encap) = RTE_FLOW_ACTION_TYPE_NVGRE_ENCAP, "nvgre_encap";
+    /// Removes the outer headers down to the NVGRE header.
+    NvgreDecap = RTE_FLOW_ACTION_TYPE_NVGRE_DECAP, "nvgre_decap";
     /// Prepends a header.
     RawEncap(RawEncap: rte_flow_action_raw_encap) = RTE_FLOW_ACTION_TYPE_RAW_ENCAP, "raw_encap";
     /// Removes a header as long as these bytes, which show its layers; empty for the driver's choice.
@@ -333,6 +319,30 @@ impl ActionKind {
                 | Self::PortRepresentor
                 | Self::RepresentedPort
         )
+    }
+
+    /// Whether the action is one of the two that label a packet for the application.
+    #[must_use]
+    pub const fn is_label(self) -> bool {
+        matches!(self, Self::Mark | Self::Flag)
+    }
+
+    /// Whether the action prepends a tunnel's headers.
+    #[must_use]
+    pub const fn is_encap(self) -> bool {
+        matches!(self, Self::VxlanEncap | Self::NvgreEncap | Self::RawEncap)
+    }
+
+    /// Whether the action adds or removes a VLAN tag.
+    #[must_use]
+    pub const fn is_tag(self) -> bool {
+        matches!(self, Self::OfPushVlan | Self::OfPopVlan)
+    }
+
+    /// Whether the action removes a tunnel's headers.
+    #[must_use]
+    pub const fn is_decap(self) -> bool {
+        matches!(self, Self::VxlanDecap | Self::NvgreDecap | Self::RawDecap)
     }
 
     /// Whether the action rewrites the packet's headers or registers through the modify-header engine.

@@ -10,9 +10,7 @@ use std::ptr;
 use dpdk_sys as c;
 use packet::Mac;
 
-use crate::action::{
-    Age, IndirectHandle, RawEncap, Rss, RssFunction, Sample, SetMeta, SetTag, ToPortId,
-};
+use crate::action::{Age, AgeUpdate, IndirectHandle, RawEncap, Sample, SetMeta, SetTag, ToPortId};
 use crate::decode::{ItemsOf, bytes_at, decode_items, decode_sub_actions};
 use crate::encode::Arena;
 use crate::error::DecodeReason;
@@ -20,10 +18,6 @@ use crate::field::U24;
 use crate::item::Item;
 use crate::modify::{FieldId, FieldRef, ModifyField, ModifyOperation, ModifySource};
 
-/// More queues than any device has.
-const MAX_QUEUES: u32 = 4096;
-/// Longer than any hash key.
-const MAX_KEY: u32 = 512;
 /// Longer than any stack of headers.
 const MAX_RAW: usize = 1024;
 
@@ -49,6 +43,22 @@ pub(crate) trait Conf<C>: Sized {
 pub(crate) unsafe fn at<'a, C>(conf: *const c_void) -> Result<&'a C, DecodeReason> {
     // SAFETY: the caller's promise.
     unsafe { conf.cast::<C>().as_ref() }.ok_or(DecodeReason::MissingConf)
+}
+
+impl AgeUpdate {
+    /// Reads the C form.
+    ///
+    /// # Errors
+    /// A null pointer.
+    ///
+    /// # Safety
+    /// `update` is null or points to a valid structure.
+    pub unsafe fn decode(update: *const c::rte_flow_update_age) -> Result<Self, DecodeReason> {
+        // SAFETY: the caller's promise.
+        let update = unsafe { at::<c::rte_flow_update_age>(update.cast()) }?;
+        let timeout = (update.timeout_valid() != 0).then(|| U24::truncate(update.timeout()));
+        Ok(Self { timeout, touch: update.touch() != 0 })
+    }
 }
 
 /// A configuration of one number: its type, the C structure and field, the way in and out, testpmd's word.
@@ -177,82 +187,6 @@ impl Conf<c::rte_flow_action_age> for Age {
     }
 }
 
-impl Conf<c::rte_flow_action_rss> for Rss {
-    fn encode(&self, arena: &mut Arena) -> *const c_void {
-        let key = arena.slice(&self.key);
-        let queue = arena.slice(&self.queues);
-        arena.put(c::rte_flow_action_rss {
-            func: match self.function {
-                RssFunction::Default => c::RTE_ETH_HASH_FUNCTION_DEFAULT,
-                RssFunction::Toeplitz => c::RTE_ETH_HASH_FUNCTION_TOEPLITZ,
-                RssFunction::SimpleXor => c::RTE_ETH_HASH_FUNCTION_SIMPLE_XOR,
-                RssFunction::SymmetricToeplitz => c::RTE_ETH_HASH_FUNCTION_SYMMETRIC_TOEPLITZ,
-            },
-            level: self.level,
-            types: self.types,
-            key_len: self.key.len() as u32,
-            queue_num: self.queues.len() as u32,
-            key,
-            queue,
-        })
-    }
-    unsafe fn decode(conf: *const c_void) -> Result<Self, DecodeReason> {
-        // SAFETY: the caller's promise.
-        let rss = unsafe { at::<c::rte_flow_action_rss>(conf) }?;
-        let function = match rss.func {
-            c::RTE_ETH_HASH_FUNCTION_DEFAULT => RssFunction::Default,
-            c::RTE_ETH_HASH_FUNCTION_TOEPLITZ => RssFunction::Toeplitz,
-            c::RTE_ETH_HASH_FUNCTION_SIMPLE_XOR => RssFunction::SimpleXor,
-            c::RTE_ETH_HASH_FUNCTION_SYMMETRIC_TOEPLITZ => RssFunction::SymmetricToeplitz,
-            other => return Err(DecodeReason::UnknownValue("hash function", other)),
-        };
-        // A key length without a key means the port's key of that length.
-        let key_len = if rss.key.is_null() { 0 } else { rss.key_len };
-        if key_len > MAX_KEY {
-            return Err(DecodeReason::BadLength("key"));
-        }
-        if rss.queue_num > MAX_QUEUES || (rss.queue_num > 0 && rss.queue.is_null()) {
-            return Err(DecodeReason::BadLength("list of queues"));
-        }
-        // SAFETY: not null, and the caller's promise covers the lengths.
-        let key = unsafe { bytes_at(rss.key, key_len as usize) };
-        let mut queues = Vec::with_capacity(rss.queue_num as usize);
-        for index in 0..rss.queue_num as usize {
-            // SAFETY: `index` is below the number of queues that the caller promises.
-            queues.push(unsafe { *rss.queue.add(index) });
-        }
-        Ok(Self { function, level: rss.level, types: rss.types, key, queues })
-    }
-    fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let function = match self.function {
-            RssFunction::Default => "default",
-            RssFunction::Toeplitz => "toeplitz",
-            RssFunction::SimpleXor => "simple_xor",
-            RssFunction::SymmetricToeplitz => "symmetric_toeplitz",
-        };
-        write!(f, " func {function} level {}", self.level)?;
-        let words: &[(u64, &str)] = &[
-            (c::RTE_ETH_RSS_IP, "ip"),
-            (c::RTE_ETH_RSS_TCP, "tcp"),
-            (c::RTE_ETH_RSS_UDP, "udp"),
-            (c::RTE_ETH_RSS_ETH, "eth"),
-        ];
-        f.write_str(" types")?;
-        for (_, word) in words.iter().filter(|(bits, _)| self.types & bits != 0) {
-            write!(f, " {word}")?;
-        }
-        f.write_str(" end")?;
-        if !self.key.is_empty() {
-            f.write_str(" key ")?;
-            self.key.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-            write!(f, " key_len {}", self.key.len())?;
-        }
-        f.write_str(" queues")?;
-        self.queues.iter().try_for_each(|queue| write!(f, " {queue}"))?;
-        f.write_str(" end")
-    }
-}
-
 impl Conf<c::rte_flow_action_port_id> for ToPortId {
     fn encode(&self, arena: &mut Arena) -> *const c_void {
         arena.put(c::rte_flow_action_port_id {
@@ -270,27 +204,34 @@ impl Conf<c::rte_flow_action_port_id> for ToPortId {
     }
 }
 
-impl Conf<c::rte_flow_action_vxlan_encap> for Vec<Item> {
-    fn encode(&self, arena: &mut Arena) -> *const c_void {
-        let definition = arena.pattern(self);
-        arena.put(c::rte_flow_action_vxlan_encap { definition })
-    }
-    unsafe fn decode(conf: *const c_void) -> Result<Self, DecodeReason> {
-        // SAFETY: the caller's promise, which covers the definition's items too.
-        let encap = unsafe { at::<c::rte_flow_action_vxlan_encap>(conf) }?;
-        // SAFETY: as above.
-        unsafe { decode_items(encap.definition, ItemsOf::Rule) }.map_err(|error| {
-            match error.cause {
-                crate::error::Cause::Item(index) => DecodeReason::Definition(index),
-                _ => DecodeReason::BadLength("definition"),
+/// Encapsulations that items define, each in a structure of its own.
+macro_rules! definition_conf {
+    ($($c:ident),+) => {$(
+        impl Conf<c::$c> for Vec<Item> {
+            fn encode(&self, arena: &mut Arena) -> *const c_void {
+                let definition = arena.pattern(self);
+                arena.put(c::$c { definition })
             }
-        })
-    }
-    fn text(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // testpmd takes the headers from a command before the rule; `text.rs` writes it.
-        Ok(())
-    }
+            unsafe fn decode(conf: *const c_void) -> Result<Self, DecodeReason> {
+                // SAFETY: the caller's promise, which covers the definition's items too.
+                let encap = unsafe { at::<c::$c>(conf) }?;
+                // SAFETY: as above.
+                unsafe { decode_items(encap.definition, ItemsOf::Rule) }.map_err(|error| {
+                    match error.cause {
+                        crate::error::Cause::Item(index) => DecodeReason::Definition(index),
+                        _ => DecodeReason::BadLength("definition"),
+                    }
+                })
+            }
+            fn text(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                // testpmd takes the headers from a command before the rule; `text.rs` writes it.
+                Ok(())
+            }
+        }
+    )+};
 }
+
+definition_conf! { rte_flow_action_vxlan_encap, rte_flow_action_nvgre_encap }
 
 impl Conf<c::rte_flow_action_raw_encap> for RawEncap {
     fn encode(&self, arena: &mut Arena) -> *const c_void {

@@ -232,7 +232,7 @@ pub enum DecodeReason {
     ModifyMask,
     /// A wrong item inside an encapsulation's definition.
     #[error(
-        "the encapsulation's item {0} cannot be understood; define ETH, IPV4 or IPV6, UDP, VXLAN, END"
+        "the encapsulation's item {0} cannot be understood; define ETH, IPV4 or IPV6, then UDP, VXLAN or NVGRE, END"
     )]
     Definition(usize),
 }

@@ -3,12 +3,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
-use crate::action::{RawEncap, SetTag};
+use crate::action::{Action, RawEncap, SetTag};
 use crate::attribute::Attributes;
 use crate::error::Cause;
 use crate::header::{Eth, EthdevPort, Ipv4, Tcp, Vxlan};
 use crate::item::Match;
-use crate::modify::FieldRef;
+use crate::modify::{FieldId, FieldRef, ModifyField, ModifyOperation};
 
 pub(super) const SWS: &str = "bluefield3-sws-22.11";
 pub(super) const HWS: &str = "bluefield3-hws-22.11";
@@ -33,7 +33,7 @@ pub(super) fn connection() -> Rule {
 pub(super) fn on(profile: &str, rule: &Rule) -> Result<(), FlowError> {
     let profile = Profile::named(profile).expect("a built-in profile");
     let api = if profile.interface.synchronous { Api::Synchronous } else { Api::Template };
-    check(rule, &profile, Context { api, is_proxy: true })
+    check(rule, &profile, Context { api, is_proxy: true, objects: &NoObjects })
 }
 
 /// The rule with one thing changed, on a profile.
@@ -62,12 +62,12 @@ fn each_steering_mode_has_its_interface() {
     let rule = connection();
     let on = |name, api| {
         let profile = Profile::named(name).expect("a built-in profile");
-        check(&rule, &profile, Context { api, is_proxy: true })
+        check(&rule, &profile, Context { api, is_proxy: true, objects: &NoObjects })
     };
     refused(on(SWS, Api::Template), ErrorKind::Unspecified, ENOTSUP, Cause::None);
     refused(on(HWS, Api::Synchronous), ErrorKind::Unspecified, ENOTSUP, Cause::None);
     let hws = Profile::named(HWS).expect("a built-in profile");
-    let elsewhere = Context { api: Api::Template, is_proxy: false };
+    let elsewhere = Context { api: Api::Template, is_proxy: false, objects: &NoObjects };
     refused(check(&rule, &hws, elsewhere), ErrorKind::Transfer, EINVAL, Cause::Attributes);
 }
 
@@ -168,19 +168,19 @@ fn modifications_fit_the_card() {
         |modify: ModifyField| with(SWS, |rule| rule.actions.insert(0, Action::ModifyField(modify)));
     assert_eq!(modify(ModifyField::add(FieldId::Ipv4Ttl, 255)), Ok(()));
     let cause = Cause::Action(0);
-    refused(modify(ModifyField::set(FieldId::VxlanVni, 7)), ErrorKind::ActionConf, ENOTSUP, cause);
+    refused(modify(ModifyField::set(FieldId::VxlanVni, 7)), ErrorKind::Action, ENOTSUP, cause);
     let inner = FieldRef { field: FieldId::MacDst, level: 2, offset: 0 };
     refused(
         modify(ModifyField::immediate(ModifyOperation::Set, inner, 48, 1)),
-        ErrorKind::ActionConf,
+        ErrorKind::Action,
         ENOTSUP,
         cause,
     );
     let wide = ModifyField { width: 33, ..ModifyField::set(FieldId::Ipv4Dst, 1) };
-    refused(modify(wide), ErrorKind::ActionConf, EINVAL, cause);
+    refused(modify(wide), ErrorKind::Action, EINVAL, cause);
     let sub =
         ModifyField { operation: ModifyOperation::Sub, ..ModifyField::set(FieldId::Ipv4Ttl, 1) };
-    refused(modify(sub), ErrorKind::ActionConf, ENOTSUP, cause);
+    refused(modify(sub), ErrorKind::Action, ENOTSUP, cause);
     let many = |rule: &mut Rule| {
         let set = Action::SetIpv6Dst(Ipv6Addr::LOCALHOST);
         rule.actions.splice(0..0, vec![set; 9]);
@@ -212,7 +212,7 @@ fn encapsulation_and_decapsulation_fit_the_card() {
     header[41] = 1;
     refused(raw(header), ErrorKind::ActionConf, EINVAL, Cause::Action(0));
     let decap = |rule: &mut Rule| rule.actions.insert(0, Action::VxlanDecap);
-    refused(with(SWS, decap), ErrorKind::ActionConf, ENOTSUP, Cause::Action(0));
+    refused(with(SWS, decap), ErrorKind::Unspecified, ENOTSUP, Cause::Action(0));
     let tunnel = |vni: u32| {
         with(SWS, |rule| {
             rule.pattern.truncate(1);

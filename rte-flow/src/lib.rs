@@ -21,13 +21,13 @@ mod modify;
 mod profile;
 #[cfg(test)]
 mod round_trip_tests;
+mod rss;
 mod rule;
 mod template;
 mod text;
 
 pub use action::{
-    Action, ActionKind, Age, IndirectHandle, RawEncap, Rss, RssFunction, Sample, SetMeta, SetTag,
-    ToPortId,
+    Action, ActionKind, Age, AgeUpdate, IndirectHandle, RawEncap, Sample, SetMeta, SetTag, ToPortId,
 };
 pub use attribute::{Attributes, Domain};
 pub use connection::{
@@ -48,13 +48,22 @@ pub use header::{
 };
 pub use item::{FieldMatch, Item, ItemKind, Match, TemplateMismatch};
 pub use layers::{Depth, Layers, Position};
-pub use legality::{Api, Context, check, check_actions_template, check_pattern_template};
-pub use meter::{Color, MeterMark, MeterPolicyHandle, MeterProfileHandle};
+pub use legality::{
+    Api, Context, NoObjects, Objects, check, check_actions_template, check_pattern_template,
+    check_table,
+};
+pub use meter::{
+    Color, ColorSource, MeterAlgorithm, MeterError, MeterErrorKind, MeterMark, MeterMarkUpdate,
+    MeterParams, MeterPolicy, MeterPolicyHandle, MeterProfile, MeterProfileHandle, MeterStatistics,
+    color_table,
+};
 pub use modify::{FieldId, FieldRef, ModifyField, ModifyOperation, ModifySource};
 pub use profile::{
-    ConntrackItem, Duplicates, Encap, Fates, Fragments, Interface, IpInIp, Limits, Matching,
-    PortItems, Profile, ProfileError, SpecOutsideMask, Steering, Timing, TransferPorts, VlanTags,
+    AgeRules, ConntrackItem, ConntrackRules, Duplicates, Encap, Fates, Fragments, IndirectRules,
+    Interface, IpInIp, Limits, Matching, MeterRules, ModifyRules, PortItems, Profile, ProfileError,
+    RssRules, SampleRules, SpecOutsideMask, Steering, Timing, TransferPorts, VlanTags,
 };
+pub use rss::{Rss, RssFunction, RssTypes};
 pub use rule::Rule;
 pub use template::{
     ActionsTemplate, EncodedActionsTemplate, EncodedPatternTemplate, PatternTemplate,

@@ -3,7 +3,9 @@
 //! The files in `profiles/` are built in; `docs/reference/nic-profiles.md` describes their fields. [`crate::check`] says
 //! what a profile accepts; the simulated NIC also obeys timing, table sizes and the behaviour on duplicates.
 
+mod actions;
 mod file;
+mod objects;
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -13,6 +15,11 @@ use crate::attribute::Domain;
 use crate::header::GeneveOptionId;
 use crate::item::ItemKind;
 use crate::modify::FieldId;
+
+pub(crate) use actions::{ActionClass, ActionRule};
+pub use objects::{
+    AgeRules, ConntrackRules, IndirectRules, MeterRules, ModifyRules, RssRules, SampleRules,
+};
 
 /// Why a profile cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -213,6 +220,16 @@ pub struct Limits {
     pub rules: Option<u64>,
     /// Counters of the device.
     pub counters: Option<u64>,
+    /// Tracked connections of the device.
+    pub conntracks: Option<u64>,
+    /// Meters of the device.
+    pub meters: Option<u64>,
+    /// Meter profiles of a port; their identifiers are below.
+    pub meter_profiles: Option<u32>,
+    /// Meter policies of a port; their identifiers are below.
+    pub meter_policies: Option<u32>,
+    /// The highest value of MARK.
+    pub highest_mark: Option<u32>,
     /// The highest group.
     pub highest_group: Option<u32>,
     /// The lowest priority of root groups (its largest number).
@@ -259,6 +276,7 @@ impl Limits {
 /// Encapsulation and decapsulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a key of the file by itself")]
 pub struct Encap {
     /// The longest header in bytes; absent: without limit.
     pub max_bytes: Option<usize>,
@@ -268,6 +286,16 @@ pub struct Encap {
     pub decap_needs_item: bool,
     /// Allowed in ingress and egress rules of representors too.
     pub on_representors: bool,
+    /// Buffers of `RAW_ENCAP` and `RAW_DECAP` must be headers; else they are taken as they are.
+    #[serde(default = "yes")]
+    pub checks_buffers: bool,
+    /// The bits that `RAW_ENCAP` preserves stay as they are; else the mask is not looked at.
+    #[serde(default = "yes")]
+    pub preserves: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// What is accepted of one item.
@@ -308,55 +336,6 @@ pub(crate) struct Place {
     pub root: bool,
 }
 
-/// Actions that stand together in order and number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ActionClass {
-    /// `VXLAN_DECAP`, `RAW_DECAP`.
-    Decap,
-    /// `VXLAN_ENCAP`, `RAW_ENCAP`.
-    Encap,
-    /// Everything that the modify-header engine does.
-    Modify,
-    /// Everything that decides where the packet goes.
-    Fate,
-    /// One action.
-    One(ActionKind),
-}
-
-impl ActionClass {
-    pub(crate) const fn contains(self, kind: ActionKind) -> bool {
-        match self {
-            Self::Decap => matches!(kind, ActionKind::VxlanDecap | ActionKind::RawDecap),
-            Self::Encap => matches!(kind, ActionKind::VxlanEncap | ActionKind::RawEncap),
-            Self::Modify => kind.is_modify(),
-            Self::Fate => kind.is_fate(),
-            Self::One(one) => one as usize == kind as usize,
-        }
-    }
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Decap => "decap",
-            Self::Encap => "encap",
-            Self::Modify => "modify",
-            Self::Fate => "fate",
-            Self::One(kind) => kind.name(),
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        match name {
-            "decap" => Some(Self::Decap),
-            "encap" => Some(Self::Encap),
-            "modify" => Some(Self::Modify),
-            "fate" => Some(Self::Fate),
-            _ => {
-                ActionKind::ALL.iter().find(|kind| kind.name() == name).map(|kind| Self::One(*kind))
-            }
-        }
-    }
-}
-
 /// What one NIC accepts and how it behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
@@ -383,17 +362,31 @@ pub struct Profile {
     /// Indexed by `ItemKind`.
     pub(crate) items: Vec<Option<ItemRule>>,
     /// Indexed by `ActionKind`.
-    pub(crate) actions: Vec<Option<Place>>,
+    pub(crate) actions: Vec<Option<ActionRule>>,
     /// Classes in the order they must have.
     pub(crate) order: Vec<Vec<ActionClass>>,
     /// Classes of which a rule has at most one.
     pub(crate) at_most_one: Vec<ActionClass>,
+    /// Pairs of classes: an action of the first stands before those of the second.
+    pub(crate) precedes: Vec<[ActionClass; 2]>,
+    /// Sets of classes: a rule has actions of one class of each set at most.
+    pub(crate) exclusive: Vec<Vec<ActionClass>>,
     /// Destinations of `MODIFY_FIELD`; bit `i` is the field with index `i`.
     pub(crate) modify_destinations: u64,
-    /// Whether `MODIFY_FIELD` reaches inner headers.
-    pub(crate) modify_inner: bool,
-    /// Whether `MODIFY_FIELD` subtracts.
-    pub(crate) modify_sub: bool,
+    /// The rest about `MODIFY_FIELD`.
+    pub modify: ModifyRules,
+    /// Shared actions.
+    pub indirect: IndirectRules,
+    /// AGE.
+    pub age: AgeRules,
+    /// CONNTRACK.
+    pub conntrack: ConntrackRules,
+    /// Meters.
+    pub meter: MeterRules,
+    /// RSS.
+    pub rss: RssRules,
+    /// SAMPLE.
+    pub sample: SampleRules,
 }
 
 const BUILT_IN: &[(&str, &str)] = &[
@@ -441,8 +434,14 @@ impl Profile {
         self.items.get(kind as usize)?.as_ref()
     }
 
+    /// Whether the card has an action at all.
+    #[must_use]
+    pub fn knows(&self, kind: ActionKind) -> bool {
+        self.action(kind).is_some()
+    }
+
     /// Where an action is accepted.
-    pub(crate) fn action(&self, kind: ActionKind) -> Option<&Place> {
+    pub(crate) fn action(&self, kind: ActionKind) -> Option<&ActionRule> {
         self.actions.get(kind as usize)?.as_ref()
     }
 
@@ -487,7 +486,9 @@ impl Profile {
     #[must_use]
     pub fn can_do(&self, kind: ActionKind, domain: Domain, group: u32) -> bool {
         let is_root = self.is_root(domain, group);
-        self.action(kind).is_some_and(|p| p.domains.contains(&domain) && (p.root || !is_root))
+        self.action(kind)
+            .map(|rule| &rule.place)
+            .is_some_and(|place| place.domains.contains(&domain) && (place.root || !is_root))
     }
 
     /// Whether `MODIFY_FIELD` may change this field.

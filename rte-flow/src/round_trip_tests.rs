@@ -170,7 +170,7 @@ fn simple_action() -> impl Strategy<Value = Action> {
             .prop_map(|(function, level, types, key, queues)| Rss {
                 function,
                 level,
-                types,
+                types: RssTypes::from_bits_retain(types),
                 key,
                 queues,
             });
@@ -188,6 +188,7 @@ fn simple_action() -> impl Strategy<Value = Action> {
             A::Drop,
             A::OfPopVlan,
             A::VxlanDecap,
+            A::NvgreDecap,
             A::DecTtl
         ]),
         connection().prop_map(A::Conntrack),
@@ -217,6 +218,7 @@ fn simple_action() -> impl Strategy<Value = Action> {
         any::<(u32, usize)>()
             .prop_map(|(t, context)| A::Age(Age { timeout: U24::truncate(t), context })),
         vec(item(), 0..5).prop_map(A::VxlanEncap),
+        vec(item(), 0..5).prop_map(A::NvgreEncap),
         raw_encap,
         vec(any::<u8>(), 0..140).prop_map(A::RawDecap),
         modify_field().prop_map(A::ModifyField),

@@ -198,6 +198,7 @@ fn encode_mask(entry: &TemplateAction, arena: &mut Arena) -> *const c_void {
             | Action::Sample(_)
             | Action::MeterMark(_)
             | Action::VxlanEncap(_)
+            | Action::NvgreEncap(_)
             | Action::RawEncap(_)
             | Action::RawDecap(_)),
         ) => action.encode_conf(arena),

@@ -93,7 +93,7 @@ impl Check<'_> {
 
     /// Checks the items; returns how many words of 32 bits their matched fields take.
     pub(super) fn items(&self) -> Result<u32, FlowError> {
-        let pattern = &self.rule.pattern;
+        let pattern = self.pattern.unwrap_or_default();
         if let Some(most) = self.profile.limits.items.filter(|most| pattern.len() > *most) {
             let message =
                 format!("a pattern has at most {most} items; split the rule over two groups");
@@ -264,7 +264,12 @@ impl Check<'_> {
             _ => false,
         };
         let same = |other: &Item| is_inner(other) == is_inner(item);
-        let mut before = self.rule.pattern.iter().take(index).filter(|other| other.kind() == kind);
+        let mut before = self
+            .pattern
+            .unwrap_or_default()
+            .iter()
+            .take(index)
+            .filter(|other| other.kind() == kind);
         if accepted.once && before.any(same) {
             let errno = if kind == ItemKind::Conntrack { EINVAL } else { ENOTSUP };
             return refuse(errno, format!("item {kind} is there already; merge the two"));
@@ -297,7 +302,7 @@ impl Check<'_> {
             let length = GeneveOption::tail_length(spec).unwrap_or(0);
             let mask = asked.effective_mask();
             let bytes = spec.data.iter().zip(&mask.data).take(length);
-            let is_asked = |(spec, mask): (&u8, &u8)| match self.api {
+            let is_asked = |(spec, mask): (&u8, &u8)| match self.context.api {
                 Api::Synchronous => spec & mask != 0,
                 Api::Template => *mask != 0,
             };

@@ -1,13 +1,12 @@
-//! What a profile accepts of templates, before there is a table: all that does not depend on the group, nor on items and actions
-//! together.
+//! What a profile accepts of templates: before there is a table, all that does not depend on the group, nor on items and actions
+//! together; of a table, all but what only its rules say.
 
-use super::{Api, Check, Context};
-use crate::action::{Action, ActionKind};
+use super::actions::Known;
+use super::{Api, Check, Context, NoObjects};
 use crate::attribute::{Attributes, Domain};
 use crate::error::FlowError;
 use crate::item::Item;
 use crate::profile::Profile;
-use crate::rule::Rule;
 use crate::template::{ActionsTemplate, PatternTemplate, TemplateAction};
 
 /// Whether a NIC of this profile accepts the pattern template in some table.
@@ -19,10 +18,17 @@ pub fn check_pattern_template(
     profile: &Profile,
     is_proxy: bool,
 ) -> Result<(), FlowError> {
-    let pattern = template.pattern.iter().map(Item::with_mask).collect();
-    let rule = somewhere(template.domain, pattern);
-    let check = of(&rule, profile);
-    check.ports(is_proxy)?;
+    let pattern: Vec<Item> = template.pattern.iter().map(Item::with_mask).collect();
+    let attributes = somewhere(template.domain);
+    let context = Context { api: Api::Template, is_proxy, objects: &NoObjects };
+    let check = Check {
+        attributes: &attributes,
+        pattern: Some(&pattern),
+        profile,
+        context,
+        is_root: false,
+    };
+    check.ports()?;
     // How wide the pattern is shows when a table is made.
     check.items().map(drop)
 }
@@ -34,39 +40,40 @@ pub fn check_pattern_template(
 pub fn check_actions_template(
     template: &ActionsTemplate,
     profile: &Profile,
-    is_proxy: bool,
+    context: Context<'_>,
 ) -> Result<(), FlowError> {
-    let rule = somewhere(template.domain, Vec::new());
-    let check = of(&rule, profile);
-    check.ports(is_proxy)?;
-    let kinds = || template.actions.iter().map(TemplateAction::kind);
-    for (index, action) in template.actions.iter().enumerate() {
-        check.kind(index, action.kind(), kinds().take(index))?;
-        if let Some(action) = known(action) {
-            check.conf(index, action, Context { api: Api::Template, is_proxy })?;
-        }
-    }
-    check.fate(kinds())
+    let attributes = somewhere(template.domain);
+    let check = Check { attributes: &attributes, pattern: None, profile, context, is_root: false };
+    check.ports()?;
+    check.actions(&known(&template.actions, context)?)
 }
 
-/// A rule in a group that is no root and that nobody jumps to.
-fn somewhere(domain: Domain, pattern: Vec<Item>) -> Rule {
-    const GROUP: u32 = u32::MAX;
-    let attributes = Attributes { domain, group: GROUP, priority: 0 };
-    Rule { attributes, pattern, actions: Vec::new() }
+/// Whether a NIC of this profile accepts a table of these templates, whatever values its rules have.
+///
+/// # Errors
+/// The first thing it refuses, as `rte_flow` reports it, with what to do.
+pub fn check_table(
+    attributes: &Attributes,
+    pattern: &[Item],
+    actions: &[TemplateAction],
+    profile: &Profile,
+    context: Context<'_>,
+) -> Result<(), FlowError> {
+    let list = || known(actions, context);
+    Check::new(attributes, Some(pattern), profile, context).all(list)
 }
 
-fn of<'a>(rule: &'a Rule, profile: &'a Profile) -> Check<'a> {
-    Check { rule, profile, api: Api::Template, is_root: false }
+fn known<'a>(
+    actions: &'a [TemplateAction],
+    context: Context<'_>,
+) -> Result<Vec<Known<'a>>, FlowError> {
+    let known = |(index, action)| Known::template(index, action, context.objects);
+    actions.iter().enumerate().map(known).collect()
 }
 
-/// An action's configuration, where it is known and can be looked at without items.
-fn known(action: &TemplateAction) -> Option<&Action> {
-    match action {
-        TemplateAction::Fixed(action) | TemplateAction::Shaped(action) => Some(action),
-        TemplateAction::PerRule(_) | TemplateAction::Indirect { .. } => None,
-    }
-    .filter(|action| !matches!(action.kind(), ActionKind::VxlanDecap | ActionKind::RawDecap))
+/// In a group that is no root and that nobody jumps to.
+const fn somewhere(domain: Domain) -> Attributes {
+    Attributes { domain, group: u32::MAX, priority: 0 }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What can be refused of templates alone.
 
-use super::{check_actions_template, check_pattern_template};
+use super::{Api, Context, NoObjects, check_actions_template, check_pattern_template};
 use crate::action::{Action, ActionKind};
 use crate::attribute::Domain;
 use crate::error::{Cause, ErrorKind};
@@ -37,7 +37,9 @@ fn items_are_refused_before_there_is_a_table_and_width_is_not() {
 #[test]
 fn actions_are_refused_by_kind_order_and_what_is_fixed() {
     let per_rule = TemplateAction::PerRule;
-    let check = |list: &[TemplateAction]| check_actions_template(&actions(list), &hardware(), true);
+    let context = Context { api: Api::Template, is_proxy: true, objects: &NoObjects };
+    let check =
+        |list: &[TemplateAction]| check_actions_template(&actions(list), &hardware(), context);
     let drop = per_rule(ActionKind::Drop);
     assert_eq!(check(&[per_rule(ActionKind::Count), drop.clone()]), Ok(()));
     let refusal = check(&[per_rule(ActionKind::Count), per_rule(ActionKind::SetTtl), drop.clone()]);

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    ActionClass, Encap, Fates, Interface, ItemRule, Limits, Matching, Place, Profile, ProfileError,
-    Steering, Timing,
+    ActionClass, ActionRule, AgeRules, ConntrackRules, Encap, Fates, IndirectRules, Interface,
+    ItemRule, Limits, Matching, MeterRules, ModifyRules, Place, Profile, ProfileError, RssRules,
+    SampleRules, Steering, Timing, yes,
 };
 use crate::action::ActionKind;
 use crate::attribute::Domain;
@@ -41,18 +42,41 @@ struct File {
     #[serde(default)]
     order: Vec<Vec<String>>,
     #[serde(default)]
+    precedes: Vec<[String; 2]>,
+    #[serde(default)]
+    exclusive: Vec<Vec<String>>,
+    #[serde(default)]
     at_most_one: Vec<String>,
     modify: ModifyFile,
     items: Option<BTreeMap<String, ItemFile>>,
     actions: Option<BTreeMap<String, ActionFile>>,
+    #[serde(default)]
+    indirect: IndirectRules,
+    #[serde(default)]
+    age: AgeRules,
+    #[serde(default)]
+    conntrack: ConntrackRules,
+    #[serde(default)]
+    meter: MeterRules,
+    #[serde(default)]
+    rss: RssRules,
+    #[serde(default)]
+    sample: SampleRules,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a key of the file by itself")]
 struct ModifyFile {
     destinations: Option<Vec<String>>,
     inner: bool,
     sub: bool,
+    #[serde(default = "yes")]
+    within_field: bool,
+    #[serde(default = "yes")]
+    root_per_rule: bool,
+    #[serde(default)]
+    field_arithmetic_copies: bool,
 }
 
 #[derive(Deserialize)]
@@ -92,10 +116,11 @@ struct ActionFile {
     domains: Option<Vec<Domain>>,
     #[serde(default = "yes")]
     root: bool,
-}
-
-const fn yes() -> bool {
-    true
+    #[serde(default)]
+    needs: Vec<ItemKind>,
+    #[serde(default)]
+    after: Vec<String>,
+    with: Option<Vec<ActionKind>>,
 }
 
 const EVERYWHERE: [Domain; 3] = [Domain::Ingress, Domain::Egress, Domain::Transfer];
@@ -195,16 +220,27 @@ impl Names<'_> {
     fn actions(
         &self,
         files: Option<BTreeMap<String, ActionFile>>,
-    ) -> Result<Vec<Option<Place>>, ProfileError> {
+    ) -> Result<Vec<Option<ActionRule>>, ProfileError> {
         let Some(files) = files else {
-            return Ok(vec![Some(place(None, true)); ActionKind::ALL.len()]);
+            let all = ActionRule {
+                place: place(None, true),
+                needs: Vec::new(),
+                after: Vec::new(),
+                with: None,
+            };
+            return Ok(vec![Some(all); ActionKind::ALL.len()]);
         };
         let mut actions = vec![None; ActionKind::ALL.len()];
         for (name, file) in files {
             let kind = ActionKind::ALL.iter().copied().find(|kind| kind.name() == name);
             let kind = kind.ok_or_else(|| self.wrong("actions", &name))?;
             if let Some(slot) = actions.get_mut(kind as usize) {
-                *slot = Some(place(file.domains, file.root));
+                *slot = Some(ActionRule {
+                    place: place(file.domains, file.root),
+                    needs: file.needs,
+                    after: self.classes(&format!("actions.{name}.after"), &file.after)?,
+                    with: file.with,
+                });
             }
         }
         Ok(actions)
@@ -239,8 +275,29 @@ impl File {
                 .collect::<Result<_, _>>()?,
             at_most_one: names.classes("at_most_one", &self.at_most_one)?,
             modify_destinations: names.destinations(self.modify.destinations.as_ref())?,
-            modify_inner: self.modify.inner,
-            modify_sub: self.modify.sub,
+            precedes: self
+                .precedes
+                .iter()
+                .map(|[first, second]| {
+                    let class = |name: &String| {
+                        let found = ActionClass::named(name);
+                        found.ok_or_else(|| names.wrong("precedes", name))
+                    };
+                    Ok([class(first)?, class(second)?])
+                })
+                .collect::<Result<_, _>>()?,
+            exclusive: self
+                .exclusive
+                .iter()
+                .map(|classes| names.classes("exclusive", classes))
+                .collect::<Result<_, _>>()?,
+            modify: ModifyRules {
+                inner: self.modify.inner,
+                sub: self.modify.sub,
+                within_field: self.modify.within_field,
+                root_per_rule: self.modify.root_per_rule,
+                field_arithmetic_copies: self.modify.field_arithmetic_copies,
+            },
             name: self.name,
             steering: self.steering,
             interface: self.interface,
@@ -251,6 +308,12 @@ impl File {
             fates: self.fates,
             root_domains: self.root_domains,
             jump_to_root: self.jump_to_root,
+            indirect: self.indirect,
+            age: self.age,
+            conntrack: self.conntrack,
+            meter: self.meter,
+            rss: self.rss,
+            sample: self.sample,
         })
     }
 }

@@ -35,9 +35,38 @@ impl Slot {
     }
 }
 
+/// Frames that rules copied from a burst: as many as there are. Buffers are used again.
+#[derive(Default)]
+pub struct Spare {
+    slots: Vec<Slot>,
+    used: usize,
+}
+
+impl Spare {
+    /// Adds a frame.
+    pub fn push(&mut self, frame: &[u8]) {
+        if self.used == self.slots.len() {
+            self.slots.push(Slot::new());
+        }
+        if let Some(slot) = self.slots.get_mut(self.used)
+            && let Some(room) = slot.buffer.get_mut(HEADROOM..HEADROOM + frame.len())
+        {
+            room.copy_from_slice(frame);
+            (slot.start, slot.end) = (HEADROOM, HEADROOM + frame.len());
+            self.used += 1;
+        }
+    }
+
+    /// The frames, in the order in which they came.
+    pub fn frames(&self) -> &[Slot] {
+        self.slots.get(..self.used).unwrap_or_default()
+    }
+}
+
 /// Up to [`BURST`] frames. Made once for each queue; its buffers are used again for every burst.
 pub struct Batch {
     slots: Vec<Slot>,
+    spare: Spare,
     filled: usize,
     /// Most frames of the present burst.
     limit: usize,
@@ -46,7 +75,8 @@ pub struct Batch {
 impl Batch {
     /// An empty batch.
     pub fn new() -> Self {
-        Self { slots: (0..BURST).map(|_| Slot::new()).collect(), filled: 0, limit: BURST }
+        let slots = (0..BURST).map(|_| Slot::new()).collect();
+        Self { slots, spare: Spare::default(), filled: 0, limit: BURST }
     }
 
     /// Forgets the frames and takes at most `limit`, or [`BURST`], from now on.
@@ -63,6 +93,12 @@ impl Batch {
     /// The frames.
     pub fn frames(&mut self) -> &mut [Slot] {
         self.slots.get_mut(..self.filled).unwrap_or_default()
+    }
+
+    /// The frames, and room for copies of them.
+    pub fn parts(&mut self) -> (&mut [Slot], &mut Spare) {
+        self.spare.used = 0;
+        (self.slots.get_mut(..self.filled).unwrap_or_default(), &mut self.spare)
     }
 
     /// Whether no frame came.

@@ -12,7 +12,8 @@ use packet::Frame;
 use rte_flow::{Domain, ErrorKind, FlowError};
 use sim::control::{PortStatus, RuleFaults, Status};
 use sim::eswitch::{
-    DropCause, Eswitch, Ingress, PortConfig, PortError, PortRole, RxQueue, Time, Trace, Verdict,
+    Attached, DropCause, Eswitch, Ingress, PortConfig, PortError, PortRole, RxQueue, Time, Trace,
+    Verdict,
 };
 use sim::link_faults::LinkFaults;
 use thiserror::Error;
@@ -471,7 +472,8 @@ impl Device {
         batch: &mut Batch,
         mut to: Option<&mut R>,
     ) {
-        let frames = batch.frames();
+        let (frames, spare) = batch.parts();
+        let mut copy_exits = Vec::new();
         let exits: ArrayVec<Exit, BURST> = self.with_switch(|switch, now| {
             let mut lookups = Lookups::default();
             let tracing = self.tracer.is_on();
@@ -482,6 +484,10 @@ impl Device {
                 if tracing {
                     self.tracer.note(from, slot.bytes(), &switch.trace, verdict);
                 }
+                for copy in switch.eswitch.copies() {
+                    spare.push(copy.bytes());
+                    copy_exits.push(self.exit(copy.verdict()));
+                }
                 self.account(port, from, length, verdict)
             };
             let exits = frames.iter_mut().map(process).collect();
@@ -489,7 +495,8 @@ impl Device {
             exits
         });
         let mut run = Run::default();
-        for (slot, exit) in frames.iter().zip(exits) {
+        let copies = spare.frames().iter().zip(copy_exits);
+        for (slot, exit) in frames.iter().zip(exits).chain(copies) {
             let (port, queue, metadata) = match exit {
                 Exit::Nowhere => continue,
                 Exit::Link(port) => {
@@ -535,30 +542,7 @@ impl Device {
     fn account(&self, port: &SwitchPort, from: Ingress, length: usize, verdict: Verdict) -> Exit {
         let counters = &port.counters;
         let software = matches!(from, Ingress::Representor(_));
-        let exit = match verdict {
-            Verdict::Represented(id) => self.named(id).map(Exit::Link),
-            Verdict::Representor { port: id, queue, mark, flag, meta } => {
-                let mark = match (mark, flag) {
-                    (Some(mark), _) => Mark::Value(mark),
-                    (None, true) => Mark::Flag,
-                    (None, false) => Mark::None,
-                };
-                let metadata = Metadata { mark, meta, rss: None };
-                self.named(id).map(|index| match queue {
-                    RxQueue::Default => Exit::Default(index, metadata),
-                    RxQueue::Rule(queue) => Exit::Queue(index, QueueIndex(queue), metadata),
-                })
-            }
-            Verdict::Dropped(cause) => {
-                match cause {
-                    DropCause::Oversize(id) => self.count_at(id, |at| at.oversize.add(1)),
-                    DropCause::Stopped(id) => self.count_at(id, |at| at.software_rx_missed.add(1)),
-                    _ => {}
-                }
-                None
-            }
-        }
-        .unwrap_or(Exit::Nowhere);
+        let exit = self.exit(verdict);
         if software {
             if matches!(exit, Exit::Nowhere) {
                 counters.software_tx_dropped.add(1);
@@ -573,6 +557,35 @@ impl Device {
             (Exit::Nowhere, _) => counters.hw_dropped.count(length),
         }
         exit
+    }
+
+    /// Where a frame leaves the eswitch; counts it where it is lost.
+    fn exit(&self, verdict: Verdict) -> Exit {
+        match verdict {
+            Verdict::Represented(id) => self.named(id).map(Exit::Link),
+            Verdict::Representor { port: id, queue, attached } => {
+                let mark = match (attached.mark, attached.flag) {
+                    (Some(mark), _) => Mark::Value(mark),
+                    (None, true) => Mark::Flag,
+                    (None, false) => Mark::None,
+                };
+                let Attached { meta, hash: rss, color, .. } = attached;
+                let metadata = Metadata { mark, rss, meta, color };
+                self.named(id).map(|index| match queue {
+                    RxQueue::Default => Exit::Default(index, metadata),
+                    RxQueue::Rule(queue) => Exit::Queue(index, QueueIndex(queue), metadata),
+                })
+            }
+            Verdict::Dropped(cause) => {
+                match cause {
+                    DropCause::Oversize(id) => self.count_at(id, |at| at.oversize.add(1)),
+                    DropCause::Stopped(id) => self.count_at(id, |at| at.software_rx_missed.add(1)),
+                    _ => {}
+                }
+                None
+            }
+        }
+        .unwrap_or(Exit::Nowhere)
     }
 
     fn count_at(&self, id: u16, count: impl FnOnce(&PortCounters)) {

@@ -10,17 +10,16 @@ use ::rte_flow::{
 };
 use dpdk_sys::{
     RTE_FLOW_OP_ERROR, RTE_FLOW_OP_SUCCESS, rte_eth_dev, rte_flow, rte_flow_action,
-    rte_flow_action_handle, rte_flow_actions_template, rte_flow_actions_template_attr,
-    rte_flow_error, rte_flow_indir_action_conf, rte_flow_item, rte_flow_op_attr,
-    rte_flow_op_result, rte_flow_pattern_template, rte_flow_pattern_template_attr,
-    rte_flow_port_attr, rte_flow_port_info, rte_flow_queue_attr, rte_flow_queue_info,
-    rte_flow_template_table, rte_flow_template_table_attr,
+    rte_flow_actions_template, rte_flow_actions_template_attr, rte_flow_error, rte_flow_item,
+    rte_flow_op_attr, rte_flow_op_result, rte_flow_pattern_template,
+    rte_flow_pattern_template_attr, rte_flow_port_attr, rte_flow_port_info, rte_flow_queue_attr,
+    rte_flow_queue_info, rte_flow_template_table, rte_flow_template_table_attr,
 };
-use sim::eswitch::{Completion, Enqueue, Id, TableRule, Time};
+use sim::eswitch::{Enqueue, Id, TableRule};
 
 use crate::device::Switch;
 use crate::flow_error::{Arrays, number};
-use crate::flow_ops::{called, make_shared, no_update, query_shared, shared};
+use crate::flow_ops::called;
 
 /// Most operations in flight of a queue.
 const MAX_QUEUE_SIZE: u32 = 1 << 20;
@@ -223,7 +222,11 @@ pub unsafe extern "C" fn template_table_destroy(
 ///
 /// # Safety
 /// `attr` is null or valid.
-unsafe fn enqueue(queue: u32, attr: *const rte_flow_op_attr, user_data: *mut c_void) -> Enqueue {
+pub unsafe fn enqueue(
+    queue: u32,
+    attr: *const rte_flow_op_attr,
+    user_data: *mut c_void,
+) -> Enqueue {
     Enqueue {
         queue,
         // SAFETY: by the caller's promise.
@@ -330,99 +333,5 @@ pub unsafe extern "C" fn pull(
             results.add(index).write(rte_flow_op_result { status, user_data });
         }
         c_int::try_from(completions.len()).unwrap_or(c_int::MAX)
-    }
-}
-
-impl Switch {
-    /// Lets the result of an operation on a shared action wait to be pulled. It was done at once: nothing was inserted.
-    fn complete(
-        &mut self,
-        port: u16,
-        how: Enqueue,
-        result: Result<(), i32>,
-        now: Time,
-    ) -> Result<(), FlowError> {
-        let at = now + self.eswitch.faults().completion_delay;
-        let completion = Completion { user_data: how.user_data, result };
-        self.flow_state.complete(port, how.queue, at, completion)
-    }
-}
-
-pub unsafe extern "C" fn action_handle_create(
-    dev: *mut rte_eth_dev,
-    queue: u32,
-    attr: *const rte_flow_op_attr,
-    _conf: *const rte_flow_indir_action_conf,
-    action: *const rte_flow_action,
-    user_data: *mut c_void,
-    error: *mut rte_flow_error,
-) -> *mut rte_flow_action_handle {
-    // SAFETY: DPDK passes ethdevs of ours; the application, an action as the API asks.
-    unsafe {
-        let (private, port) = called(dev);
-        let how = enqueue(queue, attr, user_data);
-        let result = private.device().with_switch(|switch, now| {
-            switch.flow_state.has_queue(port, queue)?;
-            let handle = make_shared(switch, port, action, now)?;
-            switch.complete(port, how, Ok(()), now)?;
-            Ok(handle)
-        });
-        Arrays::actions(ptr::null::<c_void>(), action).handle(error, result)
-    }
-}
-
-pub unsafe extern "C" fn action_handle_destroy(
-    dev: *mut rte_eth_dev,
-    queue: u32,
-    attr: *const rte_flow_op_attr,
-    handle: *mut rte_flow_action_handle,
-    user_data: *mut c_void,
-    error: *mut rte_flow_error,
-) -> c_int {
-    // SAFETY: DPDK passes ethdevs of ours.
-    unsafe {
-        let (private, port) = called(dev);
-        let how = enqueue(queue, attr, user_data);
-        let result = private.device().with_switch(|switch, now| {
-            switch.flow_state.has_queue(port, queue)?;
-            let result = switch.eswitch.indirect_destroy(port, shared(handle), now);
-            switch.complete(port, how, result.map_err(|refusal| refusal.errno), now)
-        });
-        Arrays::NONE.status(error, result)
-    }
-}
-
-pub unsafe extern "C" fn action_handle_update(
-    _dev: *mut rte_eth_dev,
-    _queue: u32,
-    _attr: *const rte_flow_op_attr,
-    _handle: *mut rte_flow_action_handle,
-    _update: *const c_void,
-    _user_data: *mut c_void,
-    error: *mut rte_flow_error,
-) -> c_int {
-    // SAFETY: DPDK passes the application's structure or null.
-    unsafe { Arrays::NONE.report(error, &no_update()) }
-}
-
-pub unsafe extern "C" fn action_handle_query(
-    dev: *mut rte_eth_dev,
-    queue: u32,
-    attr: *const rte_flow_op_attr,
-    handle: *const rte_flow_action_handle,
-    data: *mut c_void,
-    user_data: *mut c_void,
-    error: *mut rte_flow_error,
-) -> c_int {
-    // SAFETY: DPDK passes ethdevs of ours; the application, the structure of the action's kind.
-    unsafe {
-        let (private, port) = called(dev);
-        let how = enqueue(queue, attr, user_data);
-        let result = private.device().with_switch(|switch, now| {
-            switch.flow_state.has_queue(port, queue)?;
-            let result = query_shared(switch, port, shared(handle), data, now);
-            switch.complete(port, how, result.map_err(|refusal| refusal.errno), now)
-        });
-        Arrays::NONE.status(error, result)
     }
 }

@@ -5,20 +5,18 @@ use std::fmt::Write as _;
 use std::mem::zeroed;
 use std::ptr;
 
-use ::rte_flow::{
-    ActionKind, EBUSY, EINVAL, ENOTSUP, ErrorKind, FlowError, IndirectHandle, decode_actions,
-    decode_rule,
-};
+use ::rte_flow::{ActionKind, EBUSY, ErrorKind, FlowError, decode_rule};
 use dpdk_sys::{
-    FILE, rte_eth_dev, rte_flow, rte_flow_action, rte_flow_action_handle, rte_flow_attr,
-    rte_flow_error, rte_flow_indir_action_conf, rte_flow_item, rte_flow_ops, rte_flow_query_age,
-    rte_flow_query_count,
+    FILE, rte_eth_dev, rte_flow, rte_flow_action, rte_flow_attr, rte_flow_error, rte_flow_item,
+    rte_flow_ops,
 };
-use sim::eswitch::{AgeState, Count, Id, RuleId, Time};
+use sim::eswitch::{Id, RuleId};
 
 use crate::device::Switch;
+use crate::flow_answer::{Answer, cannot_query, wants_reset};
 use crate::flow_async as queued;
 use crate::flow_error::{Arrays, number};
+use crate::flow_shared as shared;
 use crate::port::PortPrivate;
 
 /// The operations of every port.
@@ -33,10 +31,10 @@ pub static OPERATIONS: rte_flow_ops = rte_flow_ops {
     isolate: Some(isolate),
     dev_dump: Some(dev_dump),
     get_aged_flows: Some(get_aged_flows),
-    action_handle_create: Some(action_handle_create),
-    action_handle_destroy: Some(action_handle_destroy),
-    action_handle_update: Some(action_handle_update),
-    action_handle_query: Some(action_handle_query),
+    action_handle_create: Some(shared::create),
+    action_handle_destroy: Some(shared::destroy),
+    action_handle_update: Some(shared::update),
+    action_handle_query: Some(shared::query),
     pick_transfer_proxy: Some(pick_transfer_proxy),
     info_get: Some(queued::info_get),
     configure: Some(queued::configure),
@@ -50,10 +48,10 @@ pub static OPERATIONS: rte_flow_ops = rte_flow_ops {
     async_destroy: Some(queued::destroy),
     push: Some(queued::push),
     pull: Some(queued::pull),
-    async_action_handle_create: Some(queued::action_handle_create),
-    async_action_handle_destroy: Some(queued::action_handle_destroy),
-    async_action_handle_update: Some(queued::action_handle_update),
-    async_action_handle_query: Some(queued::action_handle_query),
+    async_action_handle_create: Some(shared::enqueue_create),
+    async_action_handle_destroy: Some(shared::enqueue_destroy),
+    async_action_handle_update: Some(shared::enqueue_update),
+    async_action_handle_query: Some(shared::enqueue_query),
     // SAFETY: the table consists of optional function pointers, for which all zero means none.
     ..unsafe { zeroed() }
 };
@@ -160,64 +158,6 @@ unsafe extern "C" fn query(
     }
 }
 
-/// What a query answers.
-pub enum Answer {
-    /// COUNT.
-    Count(Count),
-    /// AGE.
-    Age(AgeState),
-}
-
-fn cannot_query() -> FlowError {
-    let message = "only COUNT and AGE can be queried; query one of them";
-    FlowError::action(0, ErrorKind::Action, ENOTSUP, message)
-}
-
-fn no_data() -> FlowError {
-    let message = "the query has no structure for its answer; pass one";
-    FlowError::other(ErrorKind::Unspecified, EINVAL, message)
-}
-
-/// Whether a query of a COUNT asks to begin at 0 again.
-///
-/// # Safety
-/// `data` is null or a `rte_flow_query_count`.
-unsafe fn wants_reset(data: *const c_void) -> Result<bool, FlowError> {
-    // SAFETY: by the caller's promise.
-    let query = unsafe { data.cast::<rte_flow_query_count>().as_ref() };
-    query.map(|query| query.reset() != 0).ok_or_else(no_data)
-}
-
-impl Answer {
-    /// Fills the caller's structure.
-    ///
-    /// # Safety
-    /// `data` is null or the structure of the kind.
-    unsafe fn write(self, data: *mut c_void) -> Result<(), FlowError> {
-        match self {
-            Self::Count(count) => {
-                // SAFETY: by the caller's promise.
-                let query = unsafe { data.cast::<rte_flow_query_count>().as_mut() };
-                let query = query.ok_or_else(no_data)?;
-                query.set_hits_set(1);
-                query.set_bytes_set(1);
-                query.hits = count.packets;
-                query.bytes = count.bytes;
-            }
-            Self::Age(age) => {
-                // SAFETY: by the caller's promise.
-                let query = unsafe { data.cast::<rte_flow_query_age>().as_mut() };
-                let query = query.ok_or_else(no_data)?;
-                query.set_aged(age.aged.into());
-                query.set_sec_since_last_hit_valid(1);
-                // The field has 24 bits: half a year.
-                query.set_sec_since_last_hit(age.idle.as_secs().min(0x00ff_ffff) as u32);
-            }
-        }
-        Ok(())
-    }
-}
-
 unsafe extern "C" fn isolate(
     dev: *mut rte_eth_dev,
     set: c_int,
@@ -303,119 +243,6 @@ unsafe extern "C" fn get_aged_flows(
             Ok(number) => c_int::try_from(number).unwrap_or(c_int::MAX),
             Err(refusal) => Arrays::NONE.report(error, &refusal),
         }
-    }
-}
-
-/// Makes the shared action that is described by the first of an array.
-///
-/// # Safety
-/// `action` is null or an action with the configuration that its type asks.
-pub unsafe fn make_shared(
-    switch: &mut Switch,
-    port: u16,
-    action: *const rte_flow_action,
-    now: Time,
-) -> Result<u64, FlowError> {
-    let none = || FlowError::action(0, ErrorKind::ActionNumber, EINVAL, "there is no action");
-    // SAFETY: by the caller's promise; the END behind the one action is added here.
-    let action = unsafe {
-        let first = action.as_ref().ok_or_else(none)?;
-        let list = [*first, zeroed::<rte_flow_action>()];
-        decode_actions(list.as_ptr())?
-    };
-    let action = action.first().ok_or_else(none)?;
-    switch.eswitch.indirect_create(port, action, now).map(|handle| handle.0 as u64)
-}
-
-/// The name of a shared action.
-pub fn shared(handle: *const rte_flow_action_handle) -> IndirectHandle {
-    IndirectHandle(handle.addr())
-}
-
-/// Asks a shared action.
-///
-/// # Safety
-/// `data` is null or the structure of the action's kind.
-pub unsafe fn query_shared(
-    Switch { eswitch, .. }: &mut Switch,
-    port: u16,
-    handle: IndirectHandle,
-    data: *mut c_void,
-    now: Time,
-) -> Result<(), FlowError> {
-    // SAFETY: by the caller's promise.
-    unsafe {
-        let answer = match eswitch.indirect_kind(port, handle)? {
-            ActionKind::Count => {
-                let reset = wants_reset(data)?;
-                Answer::Count(eswitch.indirect_query_count(port, handle, reset, now)?)
-            }
-            ActionKind::Age => Answer::Age(eswitch.indirect_query_age(port, handle, now)?),
-            _ => return Err(cannot_query()),
-        };
-        answer.write(data)
-    }
-}
-
-/// What updating any shared action answers: the modelled cards update meters, connections and RSS, none of which they share here.
-pub fn no_update() -> FlowError {
-    let message = "this indirect action cannot be updated; make another one";
-    FlowError::other(ErrorKind::Action, ENOTSUP, message)
-}
-
-unsafe extern "C" fn action_handle_create(
-    dev: *mut rte_eth_dev,
-    _conf: *const rte_flow_indir_action_conf,
-    action: *const rte_flow_action,
-    error: *mut rte_flow_error,
-) -> *mut rte_flow_action_handle {
-    // SAFETY: DPDK passes ethdevs of ours; the application, an action as the API asks.
-    unsafe {
-        let (private, port) = called(dev);
-        let result =
-            private.device().with_switch(|switch, now| make_shared(switch, port, action, now));
-        Arrays::actions(ptr::null::<c_void>(), action).handle(error, result)
-    }
-}
-
-unsafe extern "C" fn action_handle_destroy(
-    dev: *mut rte_eth_dev,
-    handle: *mut rte_flow_action_handle,
-    error: *mut rte_flow_error,
-) -> c_int {
-    // SAFETY: DPDK passes ethdevs of ours.
-    unsafe {
-        let (private, port) = called(dev);
-        let result = private
-            .device()
-            .with_switch(|switch, now| switch.eswitch.indirect_destroy(port, shared(handle), now));
-        Arrays::NONE.status(error, result)
-    }
-}
-
-unsafe extern "C" fn action_handle_update(
-    _dev: *mut rte_eth_dev,
-    _handle: *mut rte_flow_action_handle,
-    _update: *const c_void,
-    error: *mut rte_flow_error,
-) -> c_int {
-    // SAFETY: DPDK passes the application's structure or null.
-    unsafe { Arrays::NONE.report(error, &no_update()) }
-}
-
-unsafe extern "C" fn action_handle_query(
-    dev: *mut rte_eth_dev,
-    handle: *const rte_flow_action_handle,
-    data: *mut c_void,
-    error: *mut rte_flow_error,
-) -> c_int {
-    // SAFETY: DPDK passes ethdevs of ours; the application, the structure of the action's kind.
-    unsafe {
-        let (private, port) = called(dev);
-        let result = private
-            .device()
-            .with_switch(|switch, now| query_shared(switch, port, shared(handle), data, now));
-        Arrays::NONE.status(error, result)
     }
 }
 

@@ -9,6 +9,8 @@ use dpdk_sys::{
     rte_pktmbuf_free_bulk, rte_vlan_strip,
 };
 
+use rte_flow::Color;
+
 use crate::description::Description;
 
 /// How a rule marked a frame.
@@ -32,6 +34,8 @@ pub struct Metadata {
     pub rss: Option<u32>,
     /// The metadata (action `SET_META`), for the dynamic field `rte_flow_dynfield_metadata`.
     pub meta: Option<u32>,
+    /// The colour (action `METER_COLOR`), for `hash.sched.color`, which a mark needs too and then has.
+    pub color: Option<Color>,
 }
 
 /// Why a frame did not become a packet.
@@ -105,6 +109,9 @@ impl Pool {
         if let Some(hash) = metadata.rss {
             m.ol_flags |= RTE_MBUF_F_RX_RSS_HASH;
             m.__bindgen_anon_2.hash.rss = hash;
+        }
+        if let Some(color) = metadata.color {
+            m.__bindgen_anon_2.hash.sched.color = color.number() as u8;
         }
         match metadata.mark {
             Mark::None => {}

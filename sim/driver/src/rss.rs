@@ -5,11 +5,12 @@ use dpdk_sys::{
     RTE_ETH_RSS_L4_SRC_ONLY, RTE_ETH_RSS_TCP, RTE_ETH_RSS_UDP,
 };
 use packet::{Family, Fragment, IpPacket, Transport};
+use sim::eswitch::{DEFAULT_RSS_KEY, RSS_KEY_BYTES};
 
 use crate::software::QueueIndex;
 
-/// Length of a key in bytes: enough for two IPv6 addresses and two ports.
-pub const KEY_LENGTH: usize = 40;
+/// Length of a key in bytes.
+pub const KEY_LENGTH: usize = RSS_KEY_BYTES;
 /// Bytes that are hashed at most.
 const INPUT: usize = 36;
 /// Entries of the redirection table: what the modelled cards have.
@@ -23,13 +24,6 @@ pub const SUPPORTED: u64 = RTE_ETH_RSS_IP
     | RTE_ETH_RSS_L3_DST_ONLY
     | RTE_ETH_RSS_L4_SRC_ONLY
     | RTE_ETH_RSS_L4_DST_ONLY;
-
-/// Used unless the application gives a key: the one that Microsoft publishes with the function's test vectors.
-pub const DEFAULT_KEY: [u8; KEY_LENGTH] = [
-    0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0,
-    0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c,
-    0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
-];
 
 /// The bits of `RTE_ETH_RSS_*` that concern IPv4 alone.
 const IPV4: u64 = dpdk_sys::RTE_ETH_RSS_IPV4
@@ -57,7 +51,7 @@ impl Rss {
         for (entry, queue) in table.iter_mut().zip((0..queues.max(1)).cycle()) {
             *entry = queue;
         }
-        Self { function: Toeplitz::new(DEFAULT_KEY), types: 0, table }
+        Self { function: Toeplitz::new(DEFAULT_RSS_KEY), types: 0, table }
     }
 
     /// The key of the hash function.
@@ -153,7 +147,7 @@ mod tests {
     /// The published vectors: 66.9.149.187:2794 -> 161.142.100.80:1766, without and with ports.
     #[test]
     fn the_published_vectors() {
-        let function = Toeplitz::new(DEFAULT_KEY);
+        let function = Toeplitz::new(DEFAULT_RSS_KEY);
         let addresses = [66, 9, 149, 187, 161, 142, 100, 80];
         let ports = [2794_u16.to_be_bytes(), 1766_u16.to_be_bytes()].concat();
         assert_eq!(function.hash(addresses.into_iter()), 0x323e_8fc2);

@@ -93,8 +93,8 @@ pub struct AgeState {
 /// One rule's, or shared, ageing.
 #[derive(Clone, Copy, Debug)]
 pub struct Ageing {
-    /// Idle time after which it is reported.
-    pub timeout: Duration,
+    /// Idle time after which it is reported; zero for never.
+    timeout: Duration,
     /// What the report carries; 0 for the rule's handle.
     pub context: usize,
     last_hit: Time,
@@ -116,7 +116,18 @@ impl Ageing {
     /// Its state.
     pub fn state(&self, now: Time) -> AgeState {
         let idle = now - self.last_hit;
-        AgeState { aged: idle >= self.timeout, idle }
+        AgeState { aged: !self.timeout.is_zero() && idle >= self.timeout, idle }
+    }
+
+    /// Changes the idle time, or notes a packet that did not come (`struct rte_flow_update_age`). Ageing that was stopped begins
+    /// anew; what had aged and would not with the new idle time, is reported again.
+    pub fn update(&mut self, timeout: Option<Duration>, touch: bool, now: Time) {
+        let was_stopped = self.timeout.is_zero();
+        self.timeout = timeout.unwrap_or(self.timeout);
+        if touch || (was_stopped && timeout.is_some()) {
+            self.last_hit = now;
+        }
+        self.reported &= self.state(now).aged;
     }
 
     /// Whether it has aged since the last report (or packet); it is reported from now on.

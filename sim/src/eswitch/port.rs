@@ -1,6 +1,6 @@
 //! The ports of the switch.
 
-use rte_flow::{Action, EINVAL, ErrorKind, FlowError};
+use rte_flow::{EINVAL, ErrorKind, FlowError};
 
 /// What is behind a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,23 +101,18 @@ impl Ports {
         self.0.iter()
     }
 
-    /// Checks that the receive queues that actions name are there.
-    pub fn check_queues(&self, id: u16, actions: &[Action]) -> Result<(), FlowError> {
+    /// Checks that the receive queues that the action at `index` names are there.
+    pub fn check_queues(&self, id: u16, index: usize, named: &[u16]) -> Result<(), FlowError> {
         let Some(queues) = self.known(id)?.receive_queues else { return Ok(()) };
-        for (index, action) in actions.iter().enumerate() {
-            let named = match action {
-                Action::Queue(queue) => std::slice::from_ref(queue),
-                Action::Rss(rss) => rss.queues.as_slice(),
-                _ => &[],
-            };
-            if let Some(missing) = named.iter().find(|queue| **queue >= queues) {
+        match named.iter().find(|queue| **queue >= queues) {
+            Some(missing) => {
                 let message = format!(
                     "there is no receive queue {missing}; port {id} is configured with {queues}, from 0"
                 );
-                return Err(FlowError::action(index, ErrorKind::ActionConf, EINVAL, message));
+                Err(FlowError::action(index, ErrorKind::ActionConf, EINVAL, message))
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The port of an ethdev that must be there.

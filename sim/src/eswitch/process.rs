@@ -1,16 +1,18 @@
 //! One packet through the switch.
 
-use packet::{Frame, Network, vxlan_source_port};
-use rte_flow::{Domain, Steering};
+use packet::Frame;
+use rte_flow::{Color, Domain, Steering};
 
-use super::port::Ports;
-use super::rule::{Fate, GroupKey, RuleId, Step};
+use super::execute::{Engine, Place};
+use super::port::{PortRole, Ports};
+use super::program::{Fate, Spread};
+use super::rule::{GroupKey, RuleId};
+use super::sample::PacketCopy;
 use super::subject::{Ingress, Registers, Subject};
 use super::switch::Eswitch;
 use super::table::Rank;
 use super::time::Time;
 use super::trace::{Trace, Visit};
-use super::tunnel;
 
 /// The most groups a packet passes; rules may jump in circles, and the card gives up on such packets.
 const JUMPS: usize = 64;
@@ -43,6 +45,21 @@ pub enum DropCause {
     NoRoom(RuleId),
 }
 
+/// What goes with a packet into its mbuf.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Attached {
+    /// The value for `hash.fdir.hi`.
+    pub mark: Option<u32>,
+    /// Whether a rule flagged the packet: `RTE_MBUF_F_RX_FDIR` without an identifier.
+    pub flag: bool,
+    /// The metadata.
+    pub meta: Option<u32>,
+    /// The hash by which a rule spread the packet.
+    pub hash: Option<u32>,
+    /// The colour that a `METER_COLOR` gave the packet, for `sched.color`.
+    pub color: Option<Color>,
+}
+
 /// Where a packet ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
@@ -54,12 +71,8 @@ pub enum Verdict {
         port: u16,
         /// The receive queue.
         queue: RxQueue,
-        /// The value for the mbuf's `hash.fdir.hi`.
-        mark: Option<u32>,
-        /// Whether a rule flagged the packet: `RTE_MBUF_F_RX_FDIR` without an identifier.
-        flag: bool,
-        /// The value for the mbuf's metadata.
-        meta: Option<u32>,
+        /// What goes with it into the mbuf.
+        attached: Attached,
     },
     /// Nowhere.
     Dropped(DropCause),
@@ -69,10 +82,18 @@ pub enum Verdict {
 enum Outcome {
     /// Nothing: no rule, or one without a say.
     Miss,
-    /// A rule's fate, which is no jump.
-    Fate(RuleId),
+    /// Where a rule sends the packet.
+    To(Destination),
     /// The end.
     Dropped(DropCause),
+}
+
+/// Where a rule sends a packet.
+#[derive(Clone, Copy)]
+enum Destination {
+    Represented(u16),
+    Representor(u16),
+    Queue { queue: u16, hash: Option<u32> },
 }
 
 impl Eswitch {
@@ -114,6 +135,22 @@ impl Eswitch {
         trace: &mut Trace,
     ) -> Verdict {
         trace.clear();
+        self.copies.clear();
+        let verdict = self.walk(now, from, registers, frame, trace);
+        if !self.copies.all().is_empty() {
+            self.finish_copies(now);
+        }
+        verdict
+    }
+
+    fn walk(
+        &mut self,
+        now: Time,
+        from: Ingress,
+        registers: Registers,
+        frame: &mut Frame<'_>,
+        trace: &mut Trace,
+    ) -> Verdict {
         self.settle(now);
         let Some(port) = self.ports.get(from.port()) else {
             return Verdict::Dropped(DropCause::UnknownPort(from.port()));
@@ -125,8 +162,8 @@ impl Eswitch {
             }
             let root = Self::group_key(port_id, Domain::Egress, 0);
             match self.run(root, now, &mut subject, frame, trace) {
-                Outcome::Miss => {}
-                Outcome::Fate(rule) => return Verdict::Dropped(DropCause::Rule(rule)),
+                // Nothing else is there for egress rules to send it to.
+                Outcome::Miss | Outcome::To(_) => {}
                 Outcome::Dropped(cause) => return Verdict::Dropped(cause),
             }
             if self.profile.steering != Steering::None {
@@ -134,17 +171,14 @@ impl Eswitch {
             }
         }
         let root = Self::group_key(from.port(), Domain::Transfer, 0);
-        let fate = match self.run(root, now, &mut subject, frame, trace) {
-            Outcome::Miss => None,
-            Outcome::Fate(rule) => self.rules.get(rule).map(|found| (rule, &found.program.fate)),
-            Outcome::Dropped(cause) => return Verdict::Dropped(cause),
-        };
-        let to = match (fate, from) {
-            (None, Ingress::Represented(port)) => Ingress::Representor(port),
-            (None, Ingress::Representor(port)) => Ingress::Represented(port),
-            (Some((_, Fate::Represented(port))), _) => Ingress::Represented(*port),
-            (Some((_, Fate::Representor(port))), _) => Ingress::Representor(*port),
-            (Some((rule, _)), _) => return Verdict::Dropped(DropCause::Rule(rule)),
+        let to = match (self.run(root, now, &mut subject, frame, trace), from) {
+            (Outcome::To(Destination::Represented(port)), _)
+            | (Outcome::Miss, Ingress::Representor(port)) => Ingress::Represented(port),
+            (Outcome::To(Destination::Representor(port)), _)
+            | (Outcome::Miss, Ingress::Represented(port)) => Ingress::Representor(port),
+            // The switch has no queues of its own.
+            (Outcome::To(Destination::Queue { .. }), _) => Ingress::Representor(from.port()),
+            (Outcome::Dropped(cause), _) => return Verdict::Dropped(cause),
         };
         match to {
             Ingress::Represented(port) => egress(&mut self.ports, port, &mut subject, frame),
@@ -167,16 +201,12 @@ impl Eswitch {
         // The switch's TAG registers do not reach the ethdev's domain.
         subject.registers.tags = Registers::default().tags;
         let root = Self::group_key(port, Domain::Ingress, 0);
-        let queue = match self.run(root, now, &mut subject, frame, trace) {
-            Outcome::Miss => RxQueue::Default,
-            Outcome::Fate(rule) => match self.rules.get(rule).map(|found| &found.program.fate) {
-                Some(Fate::Queues(queues)) => RxQueue::Rule(spread(queues, frame.bytes())),
-                _ => return Verdict::Dropped(DropCause::Rule(rule)),
-            },
+        let (queue, hash) = match self.run(root, now, &mut subject, frame, trace) {
+            Outcome::To(Destination::Queue { queue, hash }) => (RxQueue::Rule(queue), hash),
+            Outcome::Miss | Outcome::To(_) => (RxQueue::Default, None),
             Outcome::Dropped(cause) => return Verdict::Dropped(cause),
         };
-        let Registers { mark, flag, meta, .. } = subject.registers;
-        Verdict::Representor { port, queue, mark, flag, meta }
+        delivered(port, queue, hash, &subject.registers)
     }
 
     /// Runs the rules of one domain from its group 0 on.
@@ -202,64 +232,128 @@ impl Eswitch {
             let hit = table.lookup(subject, frame.bytes(), after, in_force);
             trace.push(Visit { domain: group.domain, group: group.group, rule: hit });
             let Some(id) = hit else { return Outcome::Miss };
-            if let Some(cause) = self.execute(id, now, subject, frame) {
-                return Outcome::Dropped(cause);
-            }
             let Some(rule) = self.rules.get(id) else { return Outcome::Miss };
-            match rule.program.fate {
-                Fate::Jump(next) => (group.group, after) = (next, None),
+            let mut engine = Engine {
+                counters: &mut self.counters,
+                ageings: &mut self.ageings,
+                trackers: &mut self.trackers,
+                meters: &mut self.meters,
+                samplers: &mut self.samplers,
+                copies: &mut self.copies,
+                conntrack: self.profile.conntrack,
+                now,
+            };
+            let place = Place { group, rule: id };
+            let policy = match engine.run(&rule.program.steps, place, subject, frame) {
+                Ok(policy) => policy,
+                Err(cause) => return Outcome::Dropped(cause),
+            };
+            let fate = policy.as_deref().map_or(&rule.program.fate, |policy| &policy.fate);
+            match fate {
+                Fate::Jump(next) => (group.group, after) = (*next, None),
                 Fate::Passthru => after = Some(rule.rank),
                 Fate::Default => return Outcome::Miss,
                 Fate::Drop => return Outcome::Dropped(DropCause::Rule(id)),
-                Fate::Represented(_) | Fate::Representor(_) | Fate::Queues(_) => {
-                    return Outcome::Fate(id);
+                fate => {
+                    let shared = |spread| self.spreads.get(spread);
+                    return destination(fate, shared, subject, frame)
+                        .map_or(Outcome::Miss, Outcome::To);
                 }
             }
         }
         Outcome::Dropped(DropCause::Loop)
     }
 
-    /// Runs a rule's steps.
-    fn execute(
-        &mut self,
-        id: RuleId,
-        now: Time,
-        subject: &mut Subject,
-        frame: &mut Frame<'_>,
-    ) -> Option<DropCause> {
-        let steps = self.rules.get(id).map_or(&[][..], |rule| &rule.program.steps);
-        let length = frame.bytes().len();
-        for step in steps {
-            match step {
-                Step::Count(counter) => {
-                    if let Some(counter) = self.counters.get_mut(*counter) {
-                        counter.hit(length, now);
+    /// Lets the copies of a packet go their way. A copy may be copied again on it.
+    fn finish_copies(&mut self, now: Time) {
+        let mut index = 0;
+        while let Some(mut copy) = self.copies.take_out(index) {
+            copy.verdict = self.finish(now, &mut copy);
+            self.copies.put_back(index, copy);
+            index += 1;
+        }
+    }
+
+    fn finish(&mut self, now: Time, copy: &mut PacketCopy) -> Verdict {
+        let Some(pending) = copy.pending.take() else { return copy.verdict };
+        let (mut subject, place, program) = (pending.subject, pending.place, pending.program);
+        let Some(mut frame) = Frame::new(&mut copy.buffer, copy.start, copy.end) else {
+            return Verdict::Dropped(DropCause::NoRoom(place.rule));
+        };
+        let mut engine = Engine {
+            counters: &mut self.counters,
+            ageings: &mut self.ageings,
+            trackers: &mut self.trackers,
+            meters: &mut self.meters,
+            samplers: &mut self.samplers,
+            copies: &mut self.copies,
+            conntrack: self.profile.conntrack,
+            now,
+        };
+        let ran = engine.run(&program.steps, place, &mut subject, &mut frame);
+        let verdict = match ran {
+            Err(cause) => Verdict::Dropped(cause),
+            Ok(policy) => {
+                let fate = policy.as_deref().map_or(&program.fate, |policy| &policy.fate);
+                let shared = |spread| self.spreads.get(spread);
+                match (destination(fate, shared, &mut subject, &frame), place.group.port) {
+                    (Some(Destination::Represented(port)), _) => {
+                        egress(&mut self.ports, port, &mut subject, &frame)
                     }
-                }
-                Step::Age(ageing) => {
-                    if let Some(ageing) = self.ageings.get_mut(*ageing) {
-                        ageing.hit(now);
+                    (Some(Destination::Representor(port)), _) => {
+                        self.receive(port, now, subject, &mut frame, &mut Trace::default())
                     }
-                }
-                Step::Rewrite(rewrite) => rewrite.run(subject, frame),
-                Step::Mark(mark) => subject.registers.mark = Some(*mark),
-                Step::Flag => subject.registers.flag = true,
-                Step::Encapsulate(header) => {
-                    if header.push(frame).is_err() {
-                        return Some(DropCause::NoRoom(id));
+                    (Some(Destination::Queue { queue, hash }), Some(port)) => {
+                        delivered(port, RxQueue::Rule(queue), hash, &subject.registers)
                     }
-                    subject.parse_again(frame.bytes());
-                }
-                Step::Decapsulate => {
-                    subject.refresh(frame.bytes());
-                    if !tunnel::decapsulate(subject, frame) {
-                        return Some(DropCause::NotATunnel(id));
+                    (None, Some(port)) if *fate == Fate::Default => {
+                        delivered(port, RxQueue::Default, None, &subject.registers)
                     }
+                    // What nobody sends anywhere is for the switch's manager.
+                    (None, None) if *fate == Fate::Default => {
+                        let uplink =
+                            self.ports.iter().find(|port| port.config.role == PortRole::Uplink);
+                        let uplink = uplink.map_or(0, |port| port.config.id);
+                        self.receive(uplink, now, subject, &mut frame, &mut Trace::default())
+                    }
+                    _ => Verdict::Dropped(DropCause::Rule(place.rule)),
                 }
             }
-        }
-        None
+        };
+        let (start, end) = (frame.start(), frame.end());
+        (copy.start, copy.end) = (start, end);
+        verdict
     }
+
+    /// The copies that rules made of the packet that was processed last.
+    #[must_use]
+    pub fn copies(&self) -> &[PacketCopy] {
+        self.copies.all()
+    }
+}
+
+/// Where a fate sends a packet; `None` for those that send it nowhere in particular.
+fn destination<'a>(
+    fate: &'a Fate,
+    shared: impl FnOnce(super::arena::Id<Spread>) -> Option<&'a Spread>,
+    subject: &mut Subject,
+    frame: &Frame<'_>,
+) -> Option<Destination> {
+    let spread = match fate {
+        Fate::Represented(port) => return Some(Destination::Represented(*port)),
+        Fate::Representor(port) => return Some(Destination::Representor(*port)),
+        Fate::Queues(spread) => spread,
+        Fate::SharedQueues(spread) => shared(*spread)?,
+        Fate::Jump(_) | Fate::Drop | Fate::Passthru | Fate::Default => return None,
+    };
+    subject.refresh(frame.bytes());
+    let (hash, queue) = spread.choose(frame.bytes(), &subject.headers);
+    Some(Destination::Queue { queue, hash })
+}
+
+fn delivered(port: u16, queue: RxQueue, hash: Option<u32>, registers: &Registers) -> Verdict {
+    let Registers { mark, flag, meta, shown_color: color, .. } = *registers;
+    Verdict::Representor { port, queue, attached: Attached { mark, flag, meta, hash, color } }
 }
 
 /// Sends a packet out of a port, if it is not too long.
@@ -274,13 +368,4 @@ fn egress(ports: &mut Ports, port: u16, subject: &mut Subject, frame: &Frame<'_>
         return Verdict::Dropped(DropCause::Oversize(port));
     }
     Verdict::Represented(port)
-}
-
-/// The queue of a flow: all its packets get the same.
-fn spread(queues: &[u16], frame: &[u8]) -> u16 {
-    let hash = match packet::parse(frame).map(|parsed| parsed.network) {
-        Ok(Network::Ip(ip)) if queues.len() > 1 => usize::from(vxlan_source_port(&ip)),
-        _ => 0,
-    };
-    hash.checked_rem(queues.len()).and_then(|at| queues.get(at)).copied().unwrap_or(0)
 }

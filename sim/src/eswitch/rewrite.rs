@@ -2,9 +2,9 @@
 
 use packet::Frame;
 use packet::checksum::Delta;
-use rte_flow::ModifyOperation;
+use rte_flow::{Color, ModifyOperation};
 
-use super::headers::{Layer, Transport};
+use super::headers::{Depth, Gre, Headers, Layer, Transport, Tunnel};
 use super::subject::{Block, Subject};
 
 /// A number inside a block: `bits` bits that end `shift` bits before the end of the block's `bytes` bytes from `offset` on.
@@ -95,6 +95,10 @@ fn write(place: &Place, old: u128, new: u128, subject: &mut Subject, frame: &mut
     match place.block {
         Block::Mark => registers.mark = Some(new as u32),
         Block::Meta => registers.meta = Some(new as u32),
+        // A number that is no colour is as bad as the worst.
+        Block::Color => {
+            registers.color = Some(Color::from_number(new as u32).unwrap_or(Color::Red));
+        }
         Block::Tag(index) => {
             if let Some(tag) = registers.tags.get_mut(usize::from(index)) {
                 *tag = new as u32;
@@ -108,8 +112,12 @@ fn write(place: &Place, old: u128, new: u128, subject: &mut Subject, frame: &mut
             if let Some(out) = frame.bytes_mut().get_mut(to..to + place.bytes) {
                 let bytes = new.to_be_bytes();
                 out.copy_from_slice(bytes.get(16 - place.bytes.min(16)..).unwrap_or_default());
+                let frame = frame.bytes_mut();
                 if let Some(layer) = subject.headers.layer(depth) {
-                    fix_checksums(place, layer, (old, new), frame.bytes_mut());
+                    let inside = fix_checksums(place, layer, (old, new), frame);
+                    if depth == Depth::Inner {
+                        fix_tunnel(&subject.headers, inside, frame);
+                    }
                 }
                 subject.rewritten();
             }
@@ -118,8 +126,14 @@ fn write(place: &Place, old: u128, new: u128, subject: &mut Subject, frame: &mut
 }
 
 /// Brings the IPv4 header's and the transport's checksum up to date by the difference (RFC 1624), so that one that was wrong
-/// stays wrong. Without a transport header (fragments) only the former, as the card does not find the latter.
-fn fix_checksums(place: &Place, layer: &Layer, (old, new): (u128, u128), frame: &mut [u8]) {
+/// stays wrong. Without a transport header (fragments) only the former, as the card does not find the latter. Returns by how
+/// much the headers' words changed together.
+fn fix_checksums(
+    place: &Place,
+    layer: &Layer,
+    (old, new): (u128, u128),
+    frame: &mut [u8],
+) -> Delta {
     // All headers begin at even offsets of what is summed, so a field that ends at an odd one ends inside a word.
     let odd = 8 * ((place.offset + place.bytes) % 2);
     let (old, new) = (old << odd, new << odd);
@@ -129,28 +143,52 @@ fn fix_checksums(place: &Place, layer: &Layer, (old, new): (u128, u128), frame: 
     let (network, in_pseudo_header, in_transport) = match place.block {
         Block::Ipv4(_) => (true, place.offset >= 12, false),
         Block::Ipv6(_) => (false, place.offset >= 8, false),
-        Block::Tcp(_) | Block::Udp(_) | Block::Icmp(_) | Block::Icmp6(_) => (false, false, true),
+        Block::Tcp(_)
+        | Block::Udp(_)
+        | Block::Icmp(_)
+        | Block::Icmp6(_)
+        | Block::Vxlan
+        | Block::Geneve
+        | Block::Gtp => (false, false, true),
         _ => (false, false, false),
     };
+    let mut all = delta;
     if let (true, Some((_, at))) = (network, layer.network) {
-        update(frame, at + 10, |sum| delta.apply(sum));
+        all = update(frame, at + 10, all, |sum| delta.apply(sum));
     }
-    let Some((transport, at)) = layer.transport else { return };
+    let Some((transport, at)) = layer.transport else { return all };
     // ICMP alone has no pseudo-header.
     if !in_transport && (!in_pseudo_header || transport == Transport::Icmp) {
-        return;
+        return all;
     }
     match transport {
-        Transport::Tcp => update(frame, at + 16, |sum| delta.apply(sum)),
-        Transport::Udp => update(frame, at + 6, |sum| delta.apply_udp(sum)),
-        Transport::Icmp | Transport::Icmp6 => update(frame, at + 2, |sum| delta.apply(sum)),
+        Transport::Tcp => update(frame, at + 16, all, |sum| delta.apply(sum)),
+        Transport::Udp => update(frame, at + 6, all, |sum| delta.apply_udp(sum)),
+        Transport::Icmp | Transport::Icmp6 => update(frame, at + 2, all, |sum| delta.apply(sum)),
         // Their checks do not cover the network header.
-        Transport::Sctp | Transport::Esp => {}
+        Transport::Sctp | Transport::Esp => all,
     }
 }
 
-fn update(frame: &mut [u8], at: usize, change: impl FnOnce(u16) -> u16) {
-    if let Some(field) = frame.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<2>()) {
-        *field = change(u16::from_be_bytes(*field)).to_be_bytes();
+/// Brings a tunnel's own checksum up to date after a change of what it carries.
+fn fix_tunnel(headers: &Headers, inside: Delta, frame: &mut [u8]) {
+    if let Some(Tunnel::Gre(Gre { checksum: Some(at), .. })) = headers.tunnel {
+        update(frame, at, Delta::NONE, |sum| inside.apply(sum));
+    }
+    if let Some((Transport::Udp, at)) = headers.outer.and_then(|outer| outer.transport) {
+        update(frame, at + 6, Delta::NONE, |sum| inside.apply_udp(sum));
+    }
+}
+
+/// Changes a checksum; returns `all` with that change.
+fn update(frame: &mut [u8], at: usize, all: Delta, change: impl FnOnce(u16) -> u16) -> Delta {
+    match frame.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<2>()) {
+        Some(field) => {
+            let old = u16::from_be_bytes(*field);
+            let new = change(old);
+            *field = new.to_be_bytes();
+            all.u16(old, new)
+        }
+        None => all,
     }
 }

@@ -1,16 +1,15 @@
 //! Rules as the card holds them: where they sit, what they match, the program they run.
 
-use std::sync::Arc;
-
 use rte_flow::{Domain, GeneveOptionId, IndirectHandle};
 
 use super::arena::Id;
 use super::counter::{Ageing, Counter};
-use super::rewrite::Rewrite;
+use super::meter::Meter;
+use super::program::Program;
+use super::sample::Sampler;
 use super::table::{Place, Rank};
 use super::template::TemplateTable;
 use super::time::Time;
-use super::tunnel::Encapsulation;
 
 /// The handle of a rule.
 pub type RuleId = Id<Rule>;
@@ -26,60 +25,24 @@ pub struct GroupKey {
     pub group: u32,
 }
 
-/// What a rule does besides deciding where the packet goes.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// Count the packet.
-    Count(Id<Counter>),
-    /// Note that the rule is in use.
-    Age(Id<Ageing>),
-    /// Change header fields or registers.
-    Rewrite(Rewrite),
-    /// Set the mark.
-    Mark(u32),
-    /// Flag the packet.
-    Flag,
-    /// Prepend headers.
-    Encapsulate(Arc<Encapsulation>),
-    /// Remove the outer headers.
-    Decapsulate,
-}
-
-/// Where the packet goes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Fate {
-    /// To another group of the same domain.
-    Jump(u32),
-    /// Nowhere.
-    Drop,
-    /// To the entity behind a port.
-    Represented(u16),
-    /// To a port's ethdev.
-    Representor(u16),
-    /// To one of these receive queues of the ethdev; never empty.
-    Queues(Box<[u16]>),
-    /// On to the next rule that matches.
-    Passthru,
-    /// Where a miss goes: the rule has no fate action.
-    Default,
-}
-
-/// All that a rule does.
-#[derive(Clone, Debug)]
-pub struct Program {
-    /// In order.
-    pub steps: Box<[Step]>,
-    /// At last.
-    pub fate: Fate,
-}
-
 /// What the rule owns alone, and so what goes with it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Owned {
     /// Its counter.
     pub counter: Option<Id<Counter>>,
     /// Its ageing.
     pub ageing: Option<Id<Ageing>>,
+    /// What few rules have.
+    pub others: Box<[Other]>,
+}
+
+/// What few rules own.
+#[derive(Clone, Copy, Debug)]
+pub enum Other {
+    /// A meter.
+    Meter(Id<Meter>),
+    /// A sampler.
+    Sampler(Id<Sampler>),
 }
 
 /// One rule.
@@ -107,6 +70,8 @@ pub struct Rule {
     pub(super) shared: Vec<IndirectHandle>,
     /// The options of GENEVE that it asks for.
     pub(super) options: Box<[GeneveOptionId]>,
+    /// The meters with a number that it uses.
+    pub(super) meters: Vec<Id<Meter>>,
     /// Where the asynchronous API is with it.
     pub(super) stage: Stage,
 }

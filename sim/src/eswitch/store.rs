@@ -1,18 +1,21 @@
 //! Rules into the hardware and out again: what both APIs have in common.
 
 use rte_flow::{
-    Api, Attributes, Context, Duplicates, EEXIST, ENOENT, ENOSPC, ErrorKind, FlowError,
-    GeneveOptionId,
+    Action, ActionKind, ActionsTemplate, Api, Attributes, Context, Domain, Duplicates, EEXIST,
+    ENOENT, ENOSPC, ErrorKind, FlowError, GeneveOptionId, IndirectHandle, Item, Objects,
+    TemplateAction,
 };
 
-use super::actions::{self, ActionRules, Draft, Wanted};
+use super::actions::{self, ActionRules, Draft, Plan, Planned};
 use super::arena::Id;
 use super::counter::{Ageing, Counter};
 use super::faults::InsertionFault;
 use super::matcher::Matcher;
 use super::pattern::{self, PatternRules};
 use super::port::PortRole;
-use super::rule::{Owned, Program, Rule, RuleId, Stage, Step};
+use super::program::{Program, Step};
+use super::rule::{Other, Owned, Rule, RuleId, Stage};
+use super::sample::Sampler;
 use super::switch::Eswitch;
 use super::table::{Place, Rank};
 use super::template::TemplateTable;
@@ -33,6 +36,33 @@ pub struct Prepared {
     pub draft: Draft,
 }
 
+/// The objects that rules made through a port can name.
+struct PortObjects<'a> {
+    switch: &'a Eswitch,
+    port: u16,
+}
+
+impl Objects for PortObjects<'_> {
+    fn shared(&self, handle: IndirectHandle) -> Option<ActionKind> {
+        self.switch.indirects.kind(handle)
+    }
+
+    fn meter_decides(&self, meter: u32, domain: Domain) -> Option<bool> {
+        self.switch.meters.decides(self.port, meter, domain)
+    }
+}
+
+/// What was made for a rule.
+#[derive(Default)]
+struct Made {
+    owned: Owned,
+    others: Vec<Other>,
+    /// The counter, own or shared.
+    counter: Option<Id<Counter>>,
+    /// The ageing, own or shared.
+    ageing: Option<Id<Ageing>>,
+}
+
 impl Eswitch {
     /// Checks a rule against the profile and the model, and compiles it.
     pub(super) fn prepare(
@@ -43,20 +73,75 @@ impl Eswitch {
         relaxed: bool,
     ) -> Result<Prepared, FlowError> {
         let is_proxy = self.is_proxy(port)?;
-        rte_flow::check(rule, &self.profile, Context { api, is_proxy })?;
+        let objects = &PortObjects { switch: self, port };
+        rte_flow::check(rule, &self.profile, Context { api, is_proxy, objects })?;
+        let rte_flow::Rule { attributes, pattern, actions } = rule;
         let rules = PatternRules { ports: &self.ports, profile: &self.profile, port, relaxed };
-        self.ports.check_queues(port, &rule.actions)?;
-        let attributes = rule.attributes;
-        let matcher = pattern::lower(&attributes, &rule.pattern, &rules)?;
-        let options = self.options.of(&rule.pattern, &self.profile.limits)?;
-        let rules = ActionRules { ports: &self.ports, indirects: &self.indirects };
-        let draft = actions::lower(&attributes, &rule.actions, &rules)?;
-        Ok(Prepared { port, attributes, matcher, options, draft })
+        let matcher = pattern::lower(attributes, pattern, &rules)?;
+        let options = self.options.of(pattern, &self.profile.limits)?;
+        let rules = self.action_rules(port, attributes);
+        let draft = actions::lower(actions.iter().enumerate(), &rules)?;
+        Ok(Prepared { port, attributes: *attributes, matcher, options, draft })
     }
 
     /// Whether a port manages the transfer rules of all.
     pub(super) fn is_proxy(&self, port: u16) -> Result<bool, FlowError> {
         Ok(self.ports.known(port)?.config.role == PortRole::Uplink)
+    }
+
+    /// Checks an actions template as far as it is known without table.
+    pub(super) fn check_actions_template(
+        &self,
+        port: u16,
+        template: &ActionsTemplate,
+    ) -> Result<(), FlowError> {
+        let is_proxy = self.is_proxy(port)?;
+        let objects = &PortObjects { switch: self, port };
+        let context = Context { api: Api::Template, is_proxy, objects };
+        rte_flow::check_actions_template(template, &self.profile, context)
+    }
+
+    /// Checks templates at their place: nothing but a rule's own values is left to refuse.
+    pub(super) fn check_templates(
+        &self,
+        port: u16,
+        attributes: &Attributes,
+        pattern: &[Item],
+        actions: &[TemplateAction],
+        relaxed: bool,
+    ) -> Result<(), FlowError> {
+        let is_proxy = self.is_proxy(port)?;
+        let objects = &PortObjects { switch: self, port };
+        let context = Context { api: Api::Template, is_proxy, objects };
+        rte_flow::check_table(attributes, pattern, actions, &self.profile, context)?;
+        let rules = PatternRules { ports: &self.ports, profile: &self.profile, port, relaxed };
+        pattern::lower(attributes, pattern, &rules)?;
+        let known: Vec<(usize, Action)> = actions
+            .iter()
+            .enumerate()
+            .filter_map(|(index, action)| match action {
+                TemplateAction::Fixed(action) | TemplateAction::Shaped(action) => {
+                    Some((index, action.clone()))
+                }
+                TemplateAction::Indirect { handle: Some(handle), .. } => {
+                    Some((index, Action::Indirect(*handle)))
+                }
+                TemplateAction::PerRule(_) | TemplateAction::Indirect { .. } => None,
+            })
+            .collect();
+        let known = known.iter().map(|(index, action)| (*index, action));
+        actions::lower(known, &self.action_rules(port, attributes)).map(|_| ())
+    }
+
+    fn action_rules<'a>(&'a self, port: u16, attributes: &'a Attributes) -> ActionRules<'a> {
+        ActionRules {
+            attributes,
+            port,
+            profile: &self.profile,
+            ports: &self.ports,
+            indirects: &self.indirects,
+            meters: &self.meters,
+        }
     }
 
     /// Whether there is room for the rule, and whether its pattern may be there twice.
@@ -108,29 +193,21 @@ impl Eswitch {
     ) -> Result<RuleId, FlowError> {
         let Prepared { port, attributes, matcher, options, draft } = prepared;
         let Attributes { domain, group, priority } = attributes;
-        let Draft { steps, counter, ageing, fate, shared } = draft;
-        let mut owned = Owned::default();
-        let counter = match counter {
-            None => None,
-            Some(Wanted::Shared(id)) => Some(id),
-            Some(Wanted::New(())) => {
-                owned.counter = Some(self.new_counter(now)?);
-                owned.counter
+        let Draft { plan, shared, meters } = draft;
+        let mut made = Made::default();
+        let program = match self.realize(plan, &mut made, now) {
+            Ok(program) => program,
+            Err(refusal) => {
+                self.discard(&made.owned);
+                return Err(refusal);
             }
         };
-        let ageing = match ageing {
-            None => None,
-            Some(Wanted::Shared(id)) => Some(id),
-            Some(Wanted::New(config)) => {
-                let ageing = Ageing::new(config.timeout, config.context, now);
-                owned.ageing = Some(self.ageings.insert(ageing));
-                owned.ageing
-            }
-        };
-        let marks = counter.map(Step::Count).into_iter().chain(ageing.map(Step::Age));
-        let program = Program { steps: marks.chain(steps).collect(), fate };
+        let Made { owned, counter, ageing, .. } = made;
         for handle in &shared {
             self.indirects.acquire(*handle);
+        }
+        for meter in &meters {
+            self.meters.acquire(*meter);
         }
         self.options.acquire(&options);
         let order = match self.profile.interface.duplicates {
@@ -157,6 +234,7 @@ impl Eswitch {
             shared,
             options,
             stage,
+            meters,
         });
         if let Some(table) = table.and_then(|table| self.tables.get_mut(table)) {
             table.rules += 1;
@@ -170,9 +248,13 @@ impl Eswitch {
 
     /// Lets a rule leave the hardware at `at`, which is not before that of any rule that leaves already.
     pub(super) fn leave(&mut self, rule: RuleId, at: Time) {
-        if let Some(found) = self.rules.get_mut(rule) {
-            found.until = at;
-            self.leaving.push_back((at, rule));
+        let Some(found) = self.rules.get_mut(rule) else { return };
+        found.until = at;
+        self.leaving.push_back((at, rule));
+        let shared = found.ageing.filter(|_| found.owned.ageing.is_none());
+        let shared = shared.filter(|_| self.profile.age.destruction_is_hit);
+        if let Some(ageing) = shared.and_then(|ageing| self.ageings.get_mut(ageing)) {
+            ageing.hit(at);
         }
     }
 
@@ -199,11 +281,9 @@ impl Eswitch {
         if self.profile.is_root(rule.group.domain, rule.group.group) {
             self.root_rules = self.root_rules.saturating_sub(1);
         }
-        if let Some(counter) = rule.owned.counter {
-            self.counters.remove(counter);
-        }
-        if let Some(ageing) = rule.owned.ageing {
-            self.ageings.remove(ageing);
+        self.discard(&rule.owned);
+        for meter in &rule.meters {
+            self.meters.release(*meter);
         }
         for handle in &rule.shared {
             self.indirects.release(*handle);
@@ -211,6 +291,68 @@ impl Eswitch {
         self.options.release(&rule.options);
         if let Some(table) = rule.table.and_then(|table| self.tables.get_mut(table)) {
             table.rules = table.rules.saturating_sub(1);
+        }
+    }
+
+    /// Makes what a plan needs, and the program that uses it. Counting and ageing come first: they are about all packets that the
+    /// rule takes, as they come.
+    fn realize(&mut self, plan: Plan, made: &mut Made, now: Time) -> Result<Program, FlowError> {
+        let Plan { steps, fate } = plan;
+        let (mut first, mut rest) = (Vec::new(), Vec::new());
+        for planned in steps {
+            match planned {
+                Planned::Step(step @ (Step::Count(_) | Step::Age(_))) => first.push(step),
+                Planned::Step(step) => rest.push(step),
+                Planned::Count => {
+                    let counter = self.new_counter(now)?;
+                    made.owned.counter = Some(counter);
+                    first.push(Step::Count(counter));
+                }
+                Planned::Age(config) => {
+                    let ageing = Ageing::new(config.timeout, config.context, now);
+                    let ageing = self.ageings.insert(ageing);
+                    made.owned.ageing = Some(ageing);
+                    first.push(Step::Age(ageing));
+                }
+                Planned::Meter(mark) => {
+                    let meter = self.new_meter(&mark, now)?;
+                    made.others.push(Other::Meter(meter));
+                    rest.push(Step::Meter(meter));
+                }
+                Planned::Sample(ratio, plan) => {
+                    let program = self.realize(plan, made, now)?;
+                    self.copies.prepare();
+                    let sampler = self.samplers.insert(Sampler::new(ratio, program));
+                    made.others.push(Other::Sampler(sampler));
+                    rest.push(Step::Sample(sampler));
+                }
+            }
+        }
+        for step in &first {
+            match step {
+                Step::Count(counter) => made.counter = Some(*counter),
+                Step::Age(ageing) => made.ageing = Some(*ageing),
+                _ => {}
+            }
+        }
+        made.owned.others = made.others.as_slice().into();
+        first.append(&mut rest);
+        Ok(Program { steps: first.into(), fate })
+    }
+
+    /// Destroys what a rule owns.
+    fn discard(&mut self, owned: &Owned) {
+        if let Some(counter) = owned.counter {
+            self.counters.remove(counter);
+        }
+        if let Some(ageing) = owned.ageing {
+            self.ageings.remove(ageing);
+        }
+        for other in &owned.others {
+            match other {
+                Other::Meter(meter) => self.meters.remove(*meter),
+                Other::Sampler(sampler) => drop(self.samplers.remove(*sampler)),
+            }
         }
     }
 

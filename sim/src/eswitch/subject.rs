@@ -1,6 +1,6 @@
 //! What rules can see of a packet: its headers, its registers and where it came from, in blocks of bytes.
 
-use rte_flow::PacketState;
+use rte_flow::{Color, PacketState};
 
 use super::headers::{Depth, Headers, Layer, Network, Transport, Tunnel, geneve_option};
 
@@ -20,6 +20,10 @@ pub struct Registers {
     pub tags: [u32; TAGS],
     /// What connection tracking found; nothing until a rule tracks the packet.
     pub conntrack: PacketState,
+    /// The colour that a meter gave the packet; absent until one does.
+    pub color: Option<Color>,
+    /// The colour that `METER_COLOR` shows software.
+    pub shown_color: Option<Color>,
 }
 
 /// Where a packet entered the switch.
@@ -125,6 +129,8 @@ pub enum Block {
     Tag(u8),
     /// The state of connection tracking, 4 bytes.
     Conntrack,
+    /// The colour, 4 bytes.
+    Color,
 }
 
 impl Block {
@@ -161,7 +167,12 @@ impl Block {
             | Self::GreSequence
             | Self::Nvgre
             | Self::Gtp => Depth::Outer,
-            Self::Origin | Self::Meta | Self::Mark | Self::Tag(_) | Self::Conntrack => return None,
+            Self::Origin
+            | Self::Meta
+            | Self::Mark
+            | Self::Tag(_)
+            | Self::Conntrack
+            | Self::Color => return None,
         })
     }
 
@@ -198,7 +209,8 @@ impl Block {
             | Self::Meta
             | Self::Mark
             | Self::Tag(_)
-            | Self::Conntrack => return 0,
+            | Self::Conntrack
+            | Self::Color => return 0,
         };
         match self.depth() {
             Some(Depth::Inner) => 1 << (bit + 32),
@@ -272,6 +284,8 @@ impl Subject {
         let layer = self.headers.layer(block.depth()?)?;
         match block {
             Block::EthernetAddresses(_) => layer.ethernet,
+            Block::EthernetType(_) => Some(layer.ethernet? + layer.link_length() - 2),
+            Block::Vlan(_) => Some(layer.ethernet? + 14),
             Block::Arp(_) => layer.arp,
             Block::Ipv4(_) | Block::Ipv6(_) => Some(layer.network?.1),
             Block::Ipv6Fragment(_) => layer.fragment_header,
@@ -335,6 +349,9 @@ impl Subject {
             }
             Block::Integrity(depth) => copy(&[self.integrity(depth, frame)], 0),
             Block::Conntrack => copy(&self.registers.conntrack.bits().to_be_bytes(), 0),
+            Block::Color => {
+                copy(&self.registers.color.unwrap_or_default().number().to_be_bytes(), 0)
+            }
             Block::EthernetType(depth) => copy(&self.headers.layer(depth)?.ethernet_type, 0),
             Block::Tags(depth) => copy(&[self.headers.layer(depth)?.tags], 0),
             Block::Vlan(depth) => copy(self.headers.layer(depth)?.vlans.first()?.as_ref()?, 0),

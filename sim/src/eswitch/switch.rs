@@ -7,13 +7,17 @@ use rte_flow::{Domain, EINVAL, ErrorKind, FlowError, Profile};
 
 use super::arena::{Arena, Id};
 use super::asynchronous::Queue;
+use super::conntrack::Tracker;
 use super::counter::{Ageing, Counter};
 use super::faults::Faults;
 use super::indirect::Indirects;
+use super::meter::Meters;
 use super::options::Options;
 use super::pace::Pace;
 use super::port::{Port, PortConfig, PortCounters, PortError, Ports};
+use super::program::Spread;
 use super::rule::{GroupKey, Rule, RuleId, Stage};
+use super::sample::{Copies, Sampler};
 use super::table::Table;
 use super::template::{ActionsEntry, PatternEntry, TemplateTable};
 use super::time::Time;
@@ -36,6 +40,11 @@ pub struct Eswitch {
     pub(super) ageings: Arena<Ageing>,
     pub(super) indirects: Indirects,
     pub(super) options: Options,
+    pub(super) trackers: Arena<Tracker>,
+    pub(super) meters: Meters,
+    pub(super) samplers: Arena<Sampler>,
+    pub(super) spreads: Arena<Spread>,
+    pub(super) copies: Copies,
     pub(super) pace: Pace,
     pub(super) faults: Faults,
     /// The number of the queues from which the card takes nothing.
@@ -73,6 +82,11 @@ impl Eswitch {
             ageings: Arena::default(),
             indirects: Indirects::default(),
             options: Options::default(),
+            trackers: Arena::default(),
+            meters: Meters::default(),
+            samplers: Arena::default(),
+            spreads: Arena::default(),
+            copies: Copies::default(),
             faults: Faults::default(),
             frozen_queue: None,
             insertions: 0,
@@ -182,6 +196,10 @@ impl Eswitch {
         self.ageings = Arena::default();
         self.indirects = Indirects::default();
         self.options = Options::default();
+        self.trackers = Arena::default();
+        self.meters = Meters::default();
+        self.samplers = Arena::default();
+        self.spreads = Arena::default();
         self.leaving.clear();
         self.pattern_templates = Arena::default();
         self.actions_templates = Arena::default();

@@ -1,9 +1,9 @@
 //! Templates and tables of the asynchronous API.
 
 use rte_flow::{
-    Action, ActionKind, ActionsTemplate, Api, Attributes, EBUSY, EINVAL, ENOENT, ENOTSUP,
-    ErrorKind, FlowError, Item, ModifyField, PatternTemplate, Rule, TableAttributes,
-    TemplateAction, TemplateMismatch, ToPortId, check_actions_template, check_pattern_template,
+    Action, ActionsTemplate, EBUSY, EINVAL, ENOENT, ENOTSUP, ErrorKind, FlowError, Item,
+    ModifyField, PatternTemplate, Rule, TableAttributes, TemplateAction, TemplateMismatch,
+    check_pattern_template,
 };
 
 use super::arena::Id;
@@ -96,7 +96,7 @@ impl Eswitch {
         template: ActionsTemplate,
     ) -> Result<ActionsTemplateId, FlowError> {
         self.templates_allowed(port)?;
-        check_actions_template(&template, &self.profile, self.is_proxy(port)?)?;
+        self.check_actions_template(port, &template)?;
         Ok(self.actions_templates.insert(ActionsEntry { port, template, tables: 0 }))
     }
 
@@ -142,16 +142,14 @@ impl Eswitch {
                     let message = "table and templates are of different domains; use one";
                     return Err(refuse(EINVAL, message));
                 }
-                let rule = Rule {
-                    attributes: attributes.attributes,
-                    pattern: pattern.pattern.iter().map(Item::with_mask).collect(),
-                    actions: actions
-                        .actions
-                        .iter()
-                        .filter_map(|action| known_action(action, port, &attributes.attributes))
-                        .collect(),
-                };
-                self.prepare(port, &rule, Api::Template, pattern.relaxed_matching)?;
+                let items: Vec<_> = pattern.pattern.iter().map(Item::with_mask).collect();
+                self.check_templates(
+                    port,
+                    &attributes.attributes,
+                    &items,
+                    &actions.actions,
+                    pattern.relaxed_matching,
+                )?;
             }
         }
         for pattern in patterns {
@@ -293,25 +291,6 @@ fn item_of(index: usize, template: &Item, value: &Item) -> Result<Item, FlowErro
             FlowError::item(index, ErrorKind::Item, EINVAL, message)
         }
     })
-}
-
-/// What is known of an action of a table made through `port` before a rule gives its configuration. Where a packet goes must be
-/// known, or it would look like a rule that says nothing of it: any value that a rule could give stands in.
-fn known_action(template: &TemplateAction, port: u16, table: &Attributes) -> Option<Action> {
-    match template {
-        TemplateAction::Fixed(action) | TemplateAction::Shaped(action) => Some(action.clone()),
-        TemplateAction::PerRule(ActionKind::RepresentedPort) => Some(Action::RepresentedPort(port)),
-        TemplateAction::PerRule(ActionKind::PortRepresentor) => Some(Action::PortRepresentor(port)),
-        TemplateAction::PerRule(ActionKind::PortId) => {
-            Some(Action::PortId(ToPortId { original: false, id: port.into() }))
-        }
-        TemplateAction::PerRule(ActionKind::Jump) => {
-            Some(Action::Jump(table.group.saturating_add(1)))
-        }
-        TemplateAction::PerRule(ActionKind::Queue) => Some(Action::Queue(0)),
-        TemplateAction::Indirect { handle: Some(handle), .. } => Some(Action::Indirect(*handle)),
-        TemplateAction::PerRule(_) | TemplateAction::Indirect { .. } => None,
-    }
 }
 
 /// A rule's action: the template's configuration where it is fixed, else the rule's.

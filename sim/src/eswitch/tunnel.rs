@@ -16,9 +16,11 @@ pub const ENCAPSULATION_BYTES: usize = 132;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Encapsulation {
     bytes: Box<[u8]>,
-    network: Network,
-    network_offset: usize,
+    /// The IP header and its offset; absent in bytes that nobody checked.
+    network: Option<(Network, usize)>,
     udp_offset: Option<usize>,
+    /// The bits that stay as they are.
+    preserved: Option<Box<[u8]>>,
 }
 
 /// Why bytes are no encapsulation.
@@ -44,15 +46,31 @@ pub enum EncapsulationProblem {
 impl Encapsulation {
     /// Headers given as bytes.
     pub fn new(header: &[u8]) -> Result<Self, EncapsulationProblem> {
+        let made = Self::unchecked(header)?;
+        if made.network.is_none() {
+            return Err(EncapsulationProblem::NotATunnel);
+        }
+        if made.udp_offset.is_some_and(|udp| bytes::u16(header, udp + 6) != Some(0)) {
+            return Err(EncapsulationProblem::UdpChecksum);
+        }
+        Ok(made)
+    }
+
+    /// Bytes that may be headers: then the card fills them in, else they are prepended as they are.
+    pub fn unchecked(header: &[u8]) -> Result<Self, EncapsulationProblem> {
         if header.len() > ENCAPSULATION_BYTES {
             return Err(EncapsulationProblem::TooLong(header.len()));
         }
-        let (network, network_offset, udp_offset) =
-            outline(header).ok_or(EncapsulationProblem::NotATunnel)?;
-        if udp_offset.is_some_and(|udp| bytes::u16(header, udp + 6) != Some(0)) {
-            return Err(EncapsulationProblem::UdpChecksum);
-        }
-        Ok(Self { bytes: header.into(), network, network_offset, udp_offset })
+        let (network, udp_offset) = match outline(header) {
+            Some((network, at, udp)) => (Some((network, at)), udp),
+            None => (None, None),
+        };
+        Ok(Self { bytes: header.into(), network, udp_offset, preserved: None })
+    }
+
+    /// The same headers, of which the card leaves the bits of a mask as they are.
+    pub fn preserving(self, mask: Option<&[u8]>) -> Self {
+        Self { preserved: mask.map(Into::into), ..self }
     }
 
     /// Prepends the headers.
@@ -69,20 +87,24 @@ impl Encapsulation {
         }
         // The length fields wrap as the card's do: such a frame is beyond any MTU and dies at the port.
         let length_from = |offset: usize| (total.saturating_sub(offset) as u16).to_be_bytes();
-        let at = self.network_offset;
         match self.network {
-            Network::V4 => {
+            Some((Network::V4, at)) => {
                 put(frame, at + 2, length_from(at));
                 put(frame, at + 10, [0, 0]);
                 let header = frame.get(at..at + 20).unwrap_or_default();
                 let sum = Sum::ZERO.bytes(header).checksum();
                 put(frame, at + 10, sum.to_be_bytes());
             }
-            Network::V6 => put(frame, at + 4, length_from(at + 40)),
+            Some((Network::V6, at)) => put(frame, at + 4, length_from(at + 40)),
+            None => {}
         }
         if let Some(udp) = self.udp_offset {
             put(frame, udp, source_port.to_be_bytes());
             put(frame, udp + 4, length_from(udp));
+        }
+        let preserved = self.preserved.iter().flat_map(|mask| mask.iter());
+        for ((out, byte), mask) in frame.iter_mut().zip(&self.bytes).zip(preserved) {
+            *out = *out & !mask | byte & mask;
         }
         Ok(())
     }
@@ -121,12 +143,30 @@ fn outline(header: &[u8]) -> Option<(Network, usize, Option<usize>)> {
     Some((network, at, udp))
 }
 
+/// Strips the link header of an IP packet; others keep it.
+pub fn strip_link(subject: &Subject, frame: &mut Frame<'_>) {
+    if let Some((_, at)) = subject.headers.outer.and_then(|outer| outer.network) {
+        frame.trim_front(at);
+    }
+}
+
+/// Strips everything up to the inner IP header and prepends a link header; `false` when the packet is not a tunnel's that
+/// carries IP, and then it is unchanged.
+pub fn decapsulate_network(subject: &Subject, frame: &mut Frame<'_>, link: &[u8]) -> bool {
+    let inner = subject.headers.inner.and_then(|inner| inner.network);
+    let Some((_, at)) = inner.filter(|(_, at)| *at >= link.len()) else { return false };
+    frame.trim_front(at - link.len());
+    if let Some(front) = frame.bytes_mut().get_mut(..link.len()) {
+        front.copy_from_slice(link);
+    }
+    true
+}
+
 /// Strips everything up to the inner frame; `false` when the packet is not a tunnel's that carries Ethernet, and then it is
 /// unchanged.
-pub fn decapsulate(subject: &mut Subject, frame: &mut Frame<'_>) -> bool {
+pub fn decapsulate(subject: &Subject, frame: &mut Frame<'_>) -> bool {
     let inner = subject.headers.inner.and_then(|inner| inner.ethernet);
     let Some(inner) = inner else { return false };
     frame.trim_front(inner);
-    subject.parse_again(frame.bytes());
     true
 }

@@ -16,6 +16,10 @@ pub struct Usage {
     pub counters: usize,
     /// Objects that watch idleness, the shared ones among them.
     pub ages: usize,
+    /// Tracked connections.
+    pub connections: usize,
+    /// Meters.
+    pub meters: usize,
     /// Shared actions.
     pub indirect_actions: usize,
     /// Pattern templates.
@@ -30,12 +34,14 @@ impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "in use: {} rules, {} groups, {} counters, {} ages, {} indirect actions, {} pattern templates, \
-             {} actions templates, {} template tables",
+            "in use: {} rules, {} groups, {} counters, {} ages, {} connections, {} meters, {} indirect actions, \
+             {} pattern templates, {} actions templates, {} template tables",
             self.rules,
             self.groups,
             self.counters,
             self.ages,
+            self.connections,
+            self.meters,
             self.indirect_actions,
             self.pattern_templates,
             self.actions_templates,
@@ -53,6 +59,8 @@ impl Eswitch {
             groups: self.groups.len(),
             counters: self.counters.len(),
             ages: self.ageings.len(),
+            connections: self.trackers.len(),
+            meters: self.meters.len(),
             indirect_actions: self.indirects.len(),
             pattern_templates: self.pattern_templates.len(),
             actions_templates: self.actions_templates.len(),

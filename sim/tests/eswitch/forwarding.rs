@@ -5,10 +5,10 @@ use crate::rig::{
     switch, switch_of, tcp, tcp4, udp4,
 };
 use rte_flow::{Action, Domain, Item, Match, Tag, Tcp};
-use sim::eswitch::{DropCause, Ingress, RxQueue, Time, Trace, Verdict};
+use sim::eswitch::{Attached, DropCause, Ingress, RxQueue, Time, Trace, Verdict};
 
 fn software(port: u16) -> Verdict {
-    Verdict::Representor { port, queue: RxQueue::Default, mark: None, flag: false, meta: None }
+    Verdict::Representor { port, queue: RxQueue::Default, attached: Attached::default() }
 }
 
 #[test]
@@ -84,7 +84,8 @@ fn ingress_rules_act_on_what_reaches_the_ethdev() {
     let frame = tcp4(1, 2, 2, b"");
     let (verdict, _) = send(&mut switch, Ingress::Represented(VF0), &frame);
     let queue = RxQueue::Rule(3);
-    let marked = Verdict::Representor { port: VF0, queue, mark: Some(7), flag: false, meta: None };
+    let attached = Attached { mark: Some(7), ..Attached::default() };
+    let marked = Verdict::Representor { port: VF0, queue, attached };
     assert_eq!(verdict, marked);
     // Only there: neither another port's ethdev nor what the switch forwards by itself.
     let (verdict, _) = send(&mut switch, Ingress::Represented(VF1), &frame);
@@ -117,9 +118,8 @@ fn registers_carry_from_group_to_group_and_marks_to_software() {
     let actions = [Action::Mark(9), Action::PortRepresentor(VF1)];
     add(&mut switch, VF0, &rule(1, 0, &[tag], &actions));
     let (verdict, _) = send(&mut switch, Ingress::Represented(VF0), &udp4(1, 2, b""));
-    let Verdict::Representor { port: VF1, mark: Some(9), meta: Some(5), .. } = verdict else {
-        panic!("{verdict:?}");
-    };
+    let attached = Attached { mark: Some(9), meta: Some(5), ..Attached::default() };
+    assert_eq!(verdict, Verdict::Representor { port: VF1, queue: RxQueue::Default, attached });
 }
 
 #[test]

@@ -7,7 +7,8 @@ use rte_flow::{
     Profile, U24, Udp,
 };
 use sim::eswitch::{
-    Aged, Count, Eswitch, Faults, Id, Ingress, RefusedUpdate, Time, Trace, Usage, Verdict,
+    Aged, Count, Eswitch, Faults, Id, IndirectState, Ingress, RefusedUpdate, Time, Trace, Usage,
+    Verdict,
 };
 
 use crate::rig::{
@@ -192,7 +193,11 @@ fn idle_rules_are_reported_once_for_each_idleness() {
     let state = switch.query_age(VF0, rule_id, Time(201 * SECOND)).expect("an AGE");
     assert!(!state.aged);
     assert_eq!(aged(&mut switch, 210), [own]);
-    let state = switch.indirect_query_age(VF0, shared, Time(10 * SECOND)).expect("an AGE");
+    let IndirectState::Age(state) =
+        switch.indirect_query(VF0, shared, false, Time(10 * SECOND)).expect("an AGE")
+    else {
+        panic!("no AGE");
+    };
     assert_eq!(state.idle, Duration::from_secs(1));
 }
 
@@ -207,8 +212,9 @@ fn shared_actions_count_together_and_outlive_their_rules() {
     for port in [2, 3, 3] {
         send(&mut switch, FROM, &udp4(1, port, b""));
     }
-    let count = |switch: &mut Eswitch| {
-        switch.indirect_query_count(VF0, shared, false, Time::ZERO).expect("a COUNT").packets
+    let count = |switch: &mut Eswitch| match switch.indirect_query(VF0, shared, false, Time::ZERO) {
+        Ok(IndirectState::Count(count)) => count.packets,
+        other => panic!("no COUNT: {other:?}"),
     };
     assert_eq!(count(&mut switch), 3);
     assert_eq!(switch.indirect_destroy(VF0, shared, Time(2)).expect_err("in use").errno, EBUSY);

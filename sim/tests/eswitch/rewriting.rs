@@ -179,7 +179,7 @@ fn actions_that_cannot_be_are_refused_with_a_way_out() {
         header
     };
     let wide = ModifyField { width: 33, ..ModifyField::set(FieldId::Ipv4Src, 1) };
-    let untouchable = Action::ModifyField(ModifyField::set(FieldId::GtpTeid, 1));
+    let untouchable = Action::ModifyField(ModifyField::set(FieldId::VlanType, 1));
     let tag = Action::SetTag(SetTag { data: 1, mask: 1, index: 9 });
     for bad in [
         raw(&ethernet),

@@ -126,7 +126,7 @@ impl Layer {
     }
 
     /// Offset after what this stack's innermost header carries.
-    pub(super) fn payload_end(&self, frame: &[u8]) -> usize {
+    pub fn payload_end(&self, frame: &[u8]) -> usize {
         let end = self.end.min(frame.len());
         match self.transport {
             Some((Transport::Udp, at)) => {

@@ -10,7 +10,7 @@ mod tunnel;
 pub use rte_flow::Depth;
 
 pub use layer::{Layer, Network, Transport};
-pub use tunnel::{Tunnel, geneve_option};
+pub use tunnel::{Gre, Tunnel, geneve_option};
 
 use tunnel::Carried;
 

@@ -1,4 +1,14 @@
-//! Meters: colours, and the objects of `rte_mtr` that rules name.
+//! Meters: colours, the actions that meter, and what `rte_mtr_*()` get.
+
+mod error;
+mod object;
+mod policy;
+mod profile;
+
+pub use error::{MeterError, MeterErrorKind};
+pub use object::{ColorSource, MeterParams, MeterStatistics, color_table};
+pub use policy::MeterPolicy;
+pub use profile::{MeterAlgorithm, MeterProfile};
 
 use std::ffi::c_void;
 use std::{fmt, ptr};
@@ -127,4 +137,50 @@ impl Conf<c::rte_flow_action_meter_color> for Color {
 
 fn color(number: c::rte_color) -> Result<Color, DecodeReason> {
     Color::from_number(number).ok_or(DecodeReason::UnknownValue("color", number))
+}
+
+/// What changes of a shared `METER_MARK` (`struct rte_flow_update_meter_mark`); `None`: it stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MeterMarkUpdate {
+    /// How to meter.
+    pub profile: Option<MeterProfileHandle>,
+    /// What to do with each colour.
+    pub policy: Option<MeterPolicyHandle>,
+    /// The colour that packets have before; inside, `None` for colour-blind.
+    pub color_aware: Option<Option<Color>>,
+    /// Whether it meters.
+    pub enabled: Option<bool>,
+}
+
+impl MeterMarkUpdate {
+    /// Reads the C form.
+    ///
+    /// # Errors
+    /// A null pointer, a profile or policy that is to be set and is null, an unknown colour.
+    ///
+    /// # Safety
+    /// `update` is null or points to a valid structure.
+    pub unsafe fn decode(
+        update: *const c::rte_flow_update_meter_mark,
+    ) -> Result<Self, DecodeReason> {
+        // SAFETY: the caller's promise.
+        let update = unsafe { at::<c::rte_flow_update_meter_mark>(update.cast()) }?;
+        let mark = &update.meter_mark;
+        let named = |is_valid: u32, handle: usize, name| match (is_valid, handle) {
+            (0, _) => Ok(None),
+            (_, 0) => Err(DecodeReason::Missing(name)),
+            (_, handle) => Ok(Some(handle)),
+        };
+        let profile = mark.profile.expose_provenance();
+        let policy = mark.policy.expose_provenance();
+        let colors = update.color_mode_valid() != 0 || update.init_color_valid() != 0;
+        let aware = || (mark.color_mode != 0).then(|| color(mark.init_color)).transpose();
+        Ok(Self {
+            profile: named(update.profile_valid(), profile, "meter profile")?
+                .map(MeterProfileHandle),
+            policy: named(update.policy_valid(), policy, "meter policy")?.map(MeterPolicyHandle),
+            color_aware: colors.then(aware).transpose()?,
+            enabled: (update.state_valid() != 0).then_some(mark.state != 0),
+        })
+    }
 }

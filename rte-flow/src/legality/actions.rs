@@ -1,0 +1,332 @@
+//! What a profile accepts of a list of actions: which, where, in which order and company.
+
+use super::{Check, Objects};
+use crate::action::{Action, ActionKind};
+use crate::error::{EINVAL, ENOENT, ENOTSUP, ErrorKind, FlowError};
+use crate::item::{Item, ItemKind};
+use crate::layers::{Depth, Layers};
+use crate::profile::{ActionClass, Fates};
+use crate::template::TemplateAction;
+
+/// Where an action's configuration comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value {
+    /// It is there.
+    Given,
+    /// It is there in shape: a rule has another value.
+    Shape,
+    /// A rule has it.
+    Later,
+}
+
+/// An action, as far as it is known.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub index: usize,
+    /// What it is; of a shared action, what is shared.
+    pub kind: ActionKind,
+    /// Whether it is a shared action.
+    pub is_shared: bool,
+    pub value: Value,
+    /// The configuration, or its shape.
+    pub conf: Option<&'a Action>,
+}
+
+fn unknown(index: usize) -> FlowError {
+    let message = "no such indirect action; create it first";
+    FlowError::action(index, ErrorKind::Action, ENOENT, message)
+}
+
+impl<'a> Known<'a> {
+    /// An action of a rule.
+    pub fn rule(
+        index: usize,
+        action: &'a Action,
+        objects: &dyn Objects,
+    ) -> Result<Self, FlowError> {
+        let plain = Self {
+            index,
+            kind: action.kind(),
+            is_shared: false,
+            value: Value::Given,
+            conf: Some(action),
+        };
+        match action {
+            Action::Indirect(handle) => {
+                let kind = objects.shared(*handle).ok_or_else(|| unknown(index))?;
+                Ok(Self { kind, is_shared: true, conf: None, ..plain })
+            }
+            _ => Ok(plain),
+        }
+    }
+
+    /// An action of a template.
+    pub fn template(
+        index: usize,
+        action: &'a TemplateAction,
+        objects: &dyn Objects,
+    ) -> Result<Self, FlowError> {
+        let later =
+            |kind, is_shared| Self { index, kind, is_shared, value: Value::Later, conf: None };
+        match action {
+            TemplateAction::Fixed(action) => Self::rule(index, action, objects),
+            TemplateAction::Shaped(action) => {
+                Ok(Self { value: Value::Shape, ..Self::rule(index, action, objects)? })
+            }
+            TemplateAction::PerRule(kind) => Ok(later(*kind, false)),
+            TemplateAction::Indirect { kind, handle } => {
+                let named =
+                    handle.map(|handle| objects.shared(handle).ok_or_else(|| unknown(index)));
+                match (named.transpose()?, *kind) {
+                    (Some(named), Some(kind)) if named != kind => {
+                        let message =
+                            format!("the mask says {kind}, the indirect action is {named}; agree");
+                        Err(FlowError::action(index, ErrorKind::Action, EINVAL, message))
+                    }
+                    (Some(kind), _) => Ok(Self { value: Value::Given, ..later(kind, true) }),
+                    (None, Some(kind)) => Ok(later(kind, true)),
+                    (None, None) => {
+                        let message =
+                            "the mask does not say what is shared; give it the action's own type";
+                        Err(FlowError::action(index, ErrorKind::Unspecified, ENOTSUP, message))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The longest buffer of `RAW_ENCAP` or `RAW_DECAP` that is a link header, in bytes: Ethernet and IPv4.
+const LINK_BYTES: usize = 34;
+
+/// Leaves out what a `RAW_DECAP` and the `RAW_ENCAP` behind it are not: of a link header that gives way to a tunnel only the
+/// encapsulation counts, of a tunnel that gives way to a link header only the decapsulation.
+fn without_links<'k, 'a>(actions: &'k [Known<'a>]) -> Vec<&'k Known<'a>> {
+    let is_link = |known: &Known<'_>| match known.conf {
+        Some(Action::RawDecap(data)) => Some(data.len() <= LINK_BYTES),
+        Some(Action::RawEncap(raw)) => Some(raw.data.len() <= LINK_BYTES),
+        _ => None,
+    };
+    let pair = |first: &Known<'_>, second: &Known<'_>| {
+        (first.kind, second.kind) == (ActionKind::RawDecap, ActionKind::RawEncap)
+    };
+    let others: Vec<_> = actions.iter().filter(|known| known.kind != ActionKind::Void).collect();
+    let is_part = |at: usize| {
+        let (Some(known), before) = (others.get(at), at.checked_sub(1)) else { return false };
+        let next = others.get(at + 1).filter(|next| pair(known, next));
+        let last = before.and_then(|at| others.get(at)).filter(|last| pair(last, known));
+        let other = next.or(last).and_then(|other| is_link(other));
+        is_link(known) == Some(true) && other == Some(false)
+    };
+    let kept = others.iter().enumerate().filter(|(at, _)| !is_part(*at));
+    kept.map(|(_, known)| *known).collect()
+}
+
+/// Kind and errno as mlx5's validation reports an action without what it needs.
+const fn lacking(kind: ActionKind) -> (ErrorKind, i32) {
+    match kind {
+        ActionKind::Conntrack => (ErrorKind::Unspecified, EINVAL),
+        ActionKind::OfPopVlan => (ErrorKind::Unspecified, ENOTSUP),
+        ActionKind::OfSetVlanVid | ActionKind::OfSetVlanPcp => (ErrorKind::Action, ENOTSUP),
+        _ => (ErrorKind::Action, EINVAL),
+    }
+}
+
+impl Check<'_> {
+    pub(super) fn actions(&self, all: &[Known<'_>]) -> Result<(), FlowError> {
+        let actions = without_links(all);
+        let mut fates = 0;
+        let mut commands = 0;
+        for (at, known) in actions.iter().enumerate() {
+            let before = actions.get(..at).unwrap_or_default();
+            self.known_action(known)?;
+            self.order(known, before)?;
+            self.company(known, before)?;
+            let decides = self.decides(known)?;
+            fates += u32::from(known.kind.is_fate() || decides);
+            if fates > 1 {
+                let message = "a rule has one fate action; remove the others";
+                return Err(FlowError::action(known.index, ErrorKind::Action, EINVAL, message));
+            }
+            if let (true, Some(next)) = (decides, actions.get(at + 1)) {
+                let message = "a meter with a policy is the last action; put it there";
+                return Err(FlowError::action(next.index, ErrorKind::Action, ENOTSUP, message));
+            }
+            self.conf(known)?;
+            commands += Self::modify_commands(known, before);
+            self.commands(known.index, commands)?;
+        }
+        if fates == 0 && self.profile.fates == Fates::ExactlyOne {
+            let message = "a rule needs one fate action; add jump, drop, a port or a queue";
+            return Err(FlowError::other(ErrorKind::ActionNumber, EINVAL, message));
+        }
+        Ok(())
+    }
+
+    /// Whether there is such an action in this domain and group.
+    pub(super) fn known_action(&self, known: &Known<'_>) -> Result<(), FlowError> {
+        let Known { index, kind, is_shared, .. } = *known;
+        let refuse = |message| FlowError::action(index, ErrorKind::Action, ENOTSUP, message);
+        let Some(rule) = self.profile.action(kind) else {
+            let message =
+                format!("action {kind} is not supported; use another or leave it to software");
+            return Err(refuse(message));
+        };
+        self.place(kind.name(), "action", &rule.place).map_err(refuse)?;
+        let indirect = &self.profile.indirect;
+        if is_shared && !(self.profile.knows(ActionKind::Indirect) && indirect.can_share(kind)) {
+            return Err(refuse(format!("action {kind} cannot be shared; put it into the rule")));
+        }
+        if !is_shared && indirect.only.contains(&kind) {
+            let message = format!("action {kind} works as an indirect action only; create one");
+            return Err(refuse(message));
+        }
+        Ok(())
+    }
+
+    /// Whether a meter's policy decides where packets go.
+    fn decides(&self, known: &Known<'_>) -> Result<bool, FlowError> {
+        let Some(Action::Meter(id)) = known.conf else { return Ok(false) };
+        let decides = self.context.objects.meter_decides(*id, self.domain());
+        decides.filter(|_| known.value == Value::Given).ok_or_else(|| {
+            let message = format!("there is no meter {id}; create it first");
+            FlowError::action(known.index, ErrorKind::Action, EINVAL, message)
+        })
+    }
+
+    /// Order and number against the actions before.
+    fn order(&self, known: &Known<'_>, before: &[&Known<'_>]) -> Result<(), FlowError> {
+        let kind = known.kind;
+        let refuse = |message: String| {
+            Err(FlowError::action(known.index, ErrorKind::Action, EINVAL, message))
+        };
+        let single = self.profile.at_most_one.iter().find(|class| class.contains(kind));
+        if let Some(class) = single
+            && before.iter().any(|earlier| class.contains(earlier.kind))
+        {
+            return refuse(format!(
+                "a rule has at most one {} action; remove {kind}",
+                class.name()
+            ));
+        }
+        let late =
+            |earlier: ActionKind| format!("{kind} cannot come after {earlier}; put it before");
+        let is_first = |pair: &&[ActionClass; 2]| pair[0].contains(kind);
+        for [_, second] in self.profile.precedes.iter().filter(is_first) {
+            if let Some(earlier) = before.iter().find(|earlier| second.contains(earlier.kind)) {
+                return refuse(late(earlier.kind));
+            }
+        }
+        let rank = |kind: ActionKind| {
+            let order = &self.profile.order;
+            order.iter().position(|classes| classes.iter().any(|class| class.contains(kind)))
+        };
+        let Some(mine) = rank(kind) else { return Ok(()) };
+        match before.iter().find(|earlier| rank(earlier.kind).is_some_and(|theirs| theirs > mine)) {
+            Some(earlier) => refuse(late(earlier.kind)),
+            None => Ok(()),
+        }
+    }
+
+    /// What an action needs beside itself, and what it cannot stand.
+    fn company(&self, known: &Known<'_>, before: &[&Known<'_>]) -> Result<(), FlowError> {
+        let Known { index, kind, .. } = *known;
+        let refuse =
+            |(error, errno), message: String| Err(FlowError::action(index, error, errno, message));
+        for classes in &self.profile.exclusive {
+            let Some(mine) = classes.iter().find(|class| class.contains(kind)) else { continue };
+            let other = before.iter().map(|earlier| earlier.kind).find(|earlier| {
+                !mine.contains(*earlier) && classes.iter().any(|class| class.contains(*earlier))
+            });
+            if let Some(other) = other {
+                let errno = if kind.is_label() { EINVAL } else { ENOTSUP };
+                let message = format!("{kind} and {other} cannot be in one rule; remove one");
+                return refuse((ErrorKind::Action, errno), message);
+            }
+        }
+        let is_shared_count =
+            |known: &Known<'_>| known.is_shared && known.kind == ActionKind::Count;
+        let mut pairs = before.iter().flat_map(|earlier| both_ways((*earlier, known)));
+        if !self.profile.age.with_shared_count
+            && pairs.any(|(one, another)| one.kind == ActionKind::Age && is_shared_count(another))
+        {
+            let message = "age and a shared count cannot be in one rule; give the rule its own";
+            return refuse((ErrorKind::Action, EINVAL), message.to_owned());
+        }
+        for (one, another) in before.iter().map(|earlier| (earlier.kind, kind)).flat_map(both_ways)
+        {
+            let alone = self.profile.action(one).and_then(|rule| rule.with.as_ref());
+            if alone.is_some_and(|accepted| !accepted.contains(&another)) {
+                let message = format!("{one} stands alone, or with few others; remove {another}");
+                return refuse((ErrorKind::Action, EINVAL), message);
+            }
+        }
+        let Some(rule) = self.profile.action(kind) else { return Ok(()) };
+        if rule.needs.is_empty() && rule.after.is_empty() {
+            return Ok(());
+        }
+        let depth = if before.iter().any(|earlier| earlier.kind.is_decap()) {
+            Depth::Inner
+        } else {
+            Depth::Outer
+        };
+        let has_item = self.pattern.is_none_or(|pattern| {
+            rule.needs.iter().any(|item| self.asks_for(pattern, *item, depth))
+        });
+        let has_action = before
+            .iter()
+            .any(|earlier| rule.after.iter().any(|class| class.contains(earlier.kind)));
+        if has_item || has_action {
+            return Ok(());
+        }
+        let items = rule.needs.iter().map(|item| item.name());
+        let classes = rule.after.iter().map(|class| class.name());
+        let needed: Vec<_> = items.chain(classes).collect();
+        let message = format!("{kind} needs {} before it; add one", needed.join(" or "));
+        refuse(lacking(kind), message)
+    }
+
+    /// Whether the pattern has an item in a stack of headers.
+    fn asks_for(&self, pattern: &[Item], kind: ItemKind, depth: Depth) -> bool {
+        let mut layers = Layers::new(&self.profile.matching);
+        pattern.iter().enumerate().any(|(index, item)| {
+            let position = layers.push(index, item);
+            item.kind() == kind && position.is_ok_and(|position| position.depth == depth)
+        })
+    }
+
+    fn commands(&self, index: usize, commands: u32) -> Result<(), FlowError> {
+        let limits = &self.profile.limits;
+        let most = if self.is_root { limits.root_modify_commands } else { limits.modify_commands };
+        match most {
+            Some(most) if commands > most => {
+                let message = format!(
+                    "the rule needs over {most} modify-header commands; rewrite less or over two groups"
+                );
+                Err(FlowError::action(index, ErrorKind::Action, EINVAL, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How many modify-header commands an action takes: one for each 32 bits of a field or part of them.
+    fn modify_commands(known: &Known<'_>, before: &[&Known<'_>]) -> u32 {
+        match (known.kind, known.conf) {
+            (ActionKind::SetMacSrc | ActionKind::SetMacDst, _) => 2,
+            (ActionKind::SetIpv6Src | ActionKind::SetIpv6Dst, _) => 4,
+            (_, Some(Action::ModifyField(modify))) => modify.width.min(128).div_ceil(32),
+            // Of a tag that is new, it is part of pushing it.
+            (ActionKind::OfSetVlanVid, _) => {
+                let is_new = before.iter().any(|earlier| earlier.kind == ActionKind::OfPushVlan);
+                u32::from(!is_new)
+            }
+            // The colour goes into a register.
+            (ActionKind::Meter, _) => 1,
+            (kind, _) => u32::from(kind.is_modify()),
+        }
+    }
+}
+
+fn both_ways<T: Copy>((one, another): (T, T)) -> [(T, T); 2] {
+    [(one, another), (another, one)]
+}
