@@ -16,7 +16,7 @@ const MAX_MESSAGES: usize = 4096;
 const GENERAL_MESSAGE: &CStr = c"refused; the kind of error and its cause say what";
 
 /// A message that stays where it is: callers may look at it any time later.
-fn lasting(message: &str) -> &'static CStr {
+pub fn lasting(message: &str) -> &'static CStr {
     static MESSAGES: Mutex<Option<HashSet<&'static CStr>>> = Mutex::new(None);
     let Ok(message) = CString::new(message.replace('\0', " ")) else { return GENERAL_MESSAGE };
     let mut messages = MESSAGES.lock().unwrap_or_else(PoisonError::into_inner);

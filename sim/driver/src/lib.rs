@@ -29,6 +29,7 @@ mod kernel;
 mod link;
 mod log;
 mod mbuf;
+mod meter_ops;
 mod port;
 mod queue;
 mod receive_filter;

@@ -29,6 +29,7 @@ use crate::devargs::{MAX_MTU, MIN_MTU};
 use crate::device::{Device, PortIndex, SwitchPort};
 use crate::flow_ops;
 use crate::log;
+use crate::meter_ops;
 use crate::receive_filter::{MAX_ADDRESSES, ReceiveFilter};
 use crate::registration::Card;
 use crate::reset;
@@ -130,6 +131,7 @@ pub static OPERATIONS: eth_dev_ops = eth_dev_ops {
     representor_info_get: Some(representor_info_get),
     rx_metadata_negotiate: Some(rx_metadata_negotiate),
     flow_ops_get: Some(flow_ops_get),
+    mtr_ops_get: Some(meter_ops::operations_get),
     rss_hash_update: Some(spread::rss_hash_update),
     rss_hash_conf_get: Some(spread::rss_hash_conf_get),
     reta_update: Some(spread::reta_update),
