@@ -92,7 +92,8 @@ pub unsafe fn decode_items(
         pattern.push(Item::build(kind, &Pointers { item, of }).map_err(wrong)?);
     }
     let reason = DecodeReason::NoEnd(MAX_ENTRIES);
-    Err(DecodeError { cause: Cause::Item(MAX_ENTRIES), reason })
+    // The last that was looked at: nobody knows whether the array goes on behind it.
+    Err(DecodeError { cause: Cause::Item(MAX_ENTRIES - 1), reason })
 }
 
 /// Reads actions up to their END.
@@ -151,7 +152,7 @@ pub(crate) unsafe fn decode_entries<T>(
         list.push(decode(index, action)?);
     }
     let reason = DecodeReason::NoEnd(MAX_ENTRIES);
-    Err(DecodeError { cause: Cause::Action(MAX_ENTRIES), reason })
+    Err(DecodeError { cause: Cause::Action(MAX_ENTRIES - 1), reason })
 }
 
 /// The kind of an action.

@@ -22,16 +22,11 @@ pub fn check<S: Strategy>(
 ) where
     S::Value: Debug,
 {
-    let seed = variable(&format!("PENSTOCK_{name}_SEED"), 1);
-    let cases = variable(&format!("PENSTOCK_{name}_CASES"), cases.into());
+    let (seed, cases) = seed_and_cases(name, cases);
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config {
-        cases: u32::try_from(cases).expect("fewer cases"),
-        failure_persistence: None,
-        max_shrink_iters: 4000,
-        ..Config::default()
-    };
+    let config =
+        Config { cases, failure_persistence: None, max_shrink_iters: 4000, ..Config::default() };
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     match TestRunner::new_with_rng(config, random).run(strategy, test) {
         Ok(()) => {}
@@ -42,6 +37,17 @@ pub fn check<S: Strategy>(
         }
         Err(abort) => panic!("PENSTOCK_{name}_SEED={seed}: {abort}"),
     }
+}
+
+/// The seed and the number of cases of a random test: `PENSTOCK_name_SEED`, else 1, and `PENSTOCK_name_CASES`, else `cases`.
+///
+/// # Panics
+/// When a variable is no number.
+#[must_use]
+pub fn seed_and_cases(name: &str, cases: u32) -> (u64, u32) {
+    let seed = variable(&format!("PENSTOCK_{name}_SEED"), 1);
+    let cases = variable(&format!("PENSTOCK_{name}_CASES"), cases.into());
+    (seed, u32::try_from(cases).expect("fewer cases"))
 }
 
 /// A number from the environment.

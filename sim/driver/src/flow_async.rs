@@ -77,8 +77,12 @@ pub unsafe extern "C" fn configure(
     // SAFETY: DPDK passes ethdevs of ours, and as many queue attributes as it says.
     unsafe {
         let (private, port) = called(dev);
-        let sizes = (0..usize::from(count)).map(|index| (**queue_attr.add(index)).size);
-        let sizes: Vec<u32> = sizes.collect();
+        let queues = (0..usize::from(count)).map(|index| (*queue_attr.add(index)).as_ref());
+        let sizes: Option<Vec<u32>> = queues.map(|queue| Some(queue?.size)).collect();
+        let Some(sizes) = sizes else {
+            let refusal = refuse(EINVAL, "a queue has a null pointer; give each its attributes");
+            return Arrays::NONE.report(error, &refusal);
+        };
         let wanted = &*port_attr;
         let result = if wanted.nb_meters > 0 || wanted.nb_conn_tracks > 0 || wanted.flags != 0 {
             let message = "meters, tracked connections and flags are not supported; ask for none";
