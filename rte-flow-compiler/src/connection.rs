@@ -36,6 +36,9 @@ pub enum NotOffloaded {
     /// The NIC was asked to insert the rule and does not answer.
     #[error("the NIC does not say whether it took the rule")]
     Unanswered,
+    /// The NIC has taken the rule, and the connection's packets come to software all the same.
+    #[error("the NIC has taken the rule, and no packet meets it")]
+    NoEffect,
 }
 
 impl NotOffloaded {
@@ -51,6 +54,7 @@ impl NotOffloaded {
             Self::TableFull => "nic_table_full",
             Self::Refused(_) => "refused",
             Self::Unanswered => "unanswered",
+            Self::NoEffect => "no_effect",
         }
     }
 }

@@ -165,7 +165,7 @@ impl Node {
                     self.offloaded.remove(&notice.connection);
                     EventKind::FlowNotOffloaded { flow: flow.clone(), reason: why.name() }
                 }
-                News::InHardware | News::Carried(_) => continue,
+                News::InHardware | News::Carried(_) | News::Watched => continue,
             };
             self.output.events.push(Event { time: now, kind });
         }
@@ -217,6 +217,7 @@ impl Node {
                 // What only the offload manager cares for.
                 Effect::DecisionChanged { .. }
                 | Effect::EligibleForOffload { .. }
+                | Effect::Bypassed { .. }
                 | Effect::Withdraw { .. } => {}
             }
         }

@@ -41,6 +41,14 @@ pub enum Effect {
         /// Which direction of it.
         direction: FlowDirection,
     },
+    /// A packet came to software though hardware carries the connection's direction. Some always do: those that were on their
+    /// way, fragments, those with options.
+    Bypassed {
+        /// Which.
+        connection: ConnectionHandle,
+        /// Which direction of it.
+        direction: FlowDirection,
+    },
     /// A connection must be in hardware no longer: it is closing or starts anew.
     Withdraw {
         /// Which.

@@ -258,6 +258,12 @@ impl Shard {
         true
     }
 
+    /// The next packet of a direction that comes to software though hardware carries it is to be told of
+    /// ([`Effect::Bypassed`]); `false` when the connection is gone.
+    pub fn watch(&mut self, id: ConnectionHandle, direction: FlowDirection) -> bool {
+        self.table.get_mut(id).map(|connection| connection.watch(direction)).is_some()
+    }
+
     /// Removes a connection and says so.
     pub(super) fn remove(
         &mut self,

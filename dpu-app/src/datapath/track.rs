@@ -290,6 +290,8 @@ impl Shard {
             effects.push(Effect::Withdraw { connection: id });
         } else if moved && !matches!(connection.offload().get(direction), Offload::Software(_)) {
             effects.push(Effect::DecisionChanged { connection: id });
+        } else if connection.bypasses(direction) {
+            effects.push(Effect::Bypassed { connection: id, direction });
         }
         for direction in FlowDirection::ALL {
             if connection.becomes_eligible(direction, after_packets) {

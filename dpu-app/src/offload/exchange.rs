@@ -119,6 +119,8 @@ pub enum News {
     InSoftware(NotOffloaded),
     /// The NIC carried packets since it was last asked.
     Carried(RuleCounters),
+    /// That a packet came to software was noted; another one is to be told of.
+    Watched,
 }
 
 /// How many rules there are.

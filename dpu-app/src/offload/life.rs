@@ -7,6 +7,7 @@ use rte_flow::{EAGAIN, ENOMEM, ENOSPC, FlowError, Rule};
 use rte_flow_compiler::{Entry, NotOffloaded};
 
 use super::exchange::RuleCounters;
+use super::futility::Effect;
 use super::manager::{Ask, Manager};
 use super::records::{Answer, Owner, Phase, Record, Ticket};
 use super::statics::{Purpose, Static, needs, place, purpose};
@@ -34,6 +35,7 @@ impl<H: Copy> Manager<H> {
             doomed: false,
             refusals: 0,
             counters: RuleCounters::default(),
+            effect: Effect::default(),
             replaces,
         });
         for need in needs {
@@ -172,7 +174,7 @@ impl<H: Copy> Manager<H> {
     }
 
     /// The rule that a rule was to replace goes without it: what it does was decided before, and holds no longer.
-    fn let_replaced_go(&mut self, ticket: Ticket) {
+    pub(super) fn let_replaced_go(&mut self, ticket: Ticket) {
         let replaced = self.records.get_mut(ticket).and_then(|record| record.replaces.take());
         if let Some(replaced) = replaced {
             self.retire(replaced);
@@ -259,7 +261,7 @@ impl<H: Copy> Manager<H> {
     }
 
     /// The rule that is wanted for what `ticket` is, or was, made for.
-    fn wanted_like(&self, ticket: Ticket) -> Option<Ticket> {
+    pub(super) fn wanted_like(&self, ticket: Ticket) -> Option<Ticket> {
         let record = self.records.get(ticket)?;
         match record.owner {
             Owner::Static => self.statics.get(&purpose(&record.entry)?)?.wanted,
@@ -364,7 +366,7 @@ impl<H: Copy> Manager<H> {
     }
 
     /// How long to wait after the next refusal.
-    fn wait(&self, ticket: Ticket) -> Duration {
+    pub(super) fn wait(&self, ticket: Ticket) -> Duration {
         let refusals = self.records.get(ticket).map_or(0, |record| record.refusals).min(20);
         let wait = self.settings.retry_after_ms.saturating_mul(1 << refusals);
         Duration::from_millis(wait.min(self.settings.retry_at_most_ms))

@@ -16,6 +16,8 @@ pub enum Wish {
     Offer(Offer),
     /// A direction should not be in the NIC.
     Withdraw(ConnectionHandle, FlowDirection),
+    /// A direction that should be in the NIC had a packet in software.
+    Bypassed(ConnectionHandle, FlowDirection),
 }
 
 impl Wish {
@@ -37,6 +39,9 @@ impl Wish {
             Effect::Withdraw { connection } | Effect::FlowRemoved { connection, .. } => {
                 FlowDirection::ALL.map(|direction| Some(Self::Withdraw(connection, direction)))
             }
+            Effect::Bypassed { connection, direction } => {
+                [Some(Self::Bypassed(connection, direction)), None]
+            }
             Effect::FlowCreated { .. } => [None, None],
         };
         wishes.into_iter().flatten()
@@ -49,6 +54,7 @@ impl Wish {
             Self::Withdraw(connection, direction) => {
                 (*connection, *direction, Offload::Software(WhySoftware::Dropped))
             }
+            Self::Bypassed(..) => return,
         };
         shard.set_offload(connection, direction, offload, now);
     }
@@ -58,6 +64,7 @@ impl Wish {
         match self {
             Self::Offer(offer) => manager.offer(offer),
             Self::Withdraw(connection, direction) => manager.withdraw(*connection, *direction),
+            Self::Bypassed(connection, direction) => manager.bypassed(*connection, *direction),
         }
     }
 }
@@ -91,6 +98,10 @@ impl Notice {
                 shard.hardware_activity(connection, direction, packets, bytes, now);
                 return;
             }
+            News::Watched => {
+                shard.watch(connection, direction);
+                return;
+            }
         };
         shard.set_offload(connection, direction, place, now);
     }
@@ -107,6 +118,7 @@ impl From<&NotOffloaded> for WhySoftware {
             NotOffloaded::TableFull => Self::TableFull,
             NotOffloaded::Refused(_) => Self::Refused,
             NotOffloaded::Unanswered => Self::Unanswered,
+            NotOffloaded::NoEffect => Self::NoEffect,
         }
     }
 }

@@ -112,7 +112,9 @@ impl<H: Copy> Manager<H> {
         match self.nic.rule(&entry) {
             Ok(rule) => {
                 let ticket = self.record(entry, rule, Owner::Static, old);
-                self.state_mut(purpose).wanted = Some(ticket);
+                let state = self.state_mut(purpose);
+                state.wanted = Some(ticket);
+                state.renewals = 0;
                 self.submit(ticket);
             }
             Err(refusal) => {
@@ -221,7 +223,7 @@ impl<H: Copy> Manager<H> {
             Reply::Inserted(Err(refusal)) => self.refused(now, ticket, refusal),
             Reply::Removed(Ok(last)) => {
                 if let Some(last) = last {
-                    self.counted(ticket, last);
+                    self.carried(ticket, last);
                 }
                 self.forget(ticket);
                 // There is room for one.
@@ -232,11 +234,14 @@ impl<H: Copy> Manager<H> {
             Reply::Removed(Err(_)) => self.not_removed(now, ticket),
             Reply::Stranded(last) => {
                 if let Some(last) = last {
-                    self.counted(ticket, last);
+                    self.carried(ticket, last);
                 }
                 self.set_phase(ticket, Phase::Stranded);
             }
-            Reply::Counted(Ok(counters)) => self.counted(ticket, counters),
+            Reply::Counted(Ok(counters)) => {
+                let moved = self.carried(ticket, counters);
+                self.see_effect(now, ticket, moved);
+            }
             // The counter is not to be had right now (EAGAIN): the next poll asks again.
             Reply::Counted(Err(_)) => {}
         }

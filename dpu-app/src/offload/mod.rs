@@ -5,6 +5,7 @@
 //! the daemon, `penstock replay`) carries these to and fro.
 
 mod exchange;
+mod futility;
 mod life;
 mod link;
 mod manager;

@@ -56,9 +56,9 @@ impl<H: Copy> Manager<H> {
         }
     }
 
-    /// Tells what a rule carried since its counter was last read.
-    pub(super) fn counted(&mut self, ticket: Ticket, counters: RuleCounters) {
-        let Some(record) = self.records.get_mut(ticket) else { return };
+    /// Tells what a rule carried since its counter was last read; whether that is anything.
+    pub(super) fn carried(&mut self, ticket: Ticket, counters: RuleCounters) -> bool {
+        let Some(record) = self.records.get_mut(ticket) else { return false };
         let packets = counters.packets.saturating_sub(record.counters.packets);
         let bytes = counters.bytes.saturating_sub(record.counters.bytes);
         // Rules see tunnel packets whole; a connection's bytes are those of its own frames.
@@ -70,5 +70,6 @@ impl<H: Copy> Manager<H> {
         {
             self.notices.push_back(Notice { connection, direction, news: News::Carried(carried) });
         }
+        carried.packets > 0
     }
 }

@@ -4,6 +4,7 @@ use rte_flow::Rule;
 use rte_flow_compiler::Entry;
 
 use super::exchange::RuleCounters;
+use super::futility::Effect;
 use crate::datapath::{ConnectionHandle, FlowDirection, Time};
 
 /// The name of a rule between the manager and whoever talks to the NIC. Never used again for another rule.
@@ -80,6 +81,8 @@ pub(super) struct Record<H> {
     pub refusals: u32,
     /// What was last read of its counter.
     pub counters: RuleCounters,
+    /// Whether packets meet it.
+    pub effect: Effect,
     /// The rule that goes once this one is in.
     pub replaces: Option<Ticket>,
 }

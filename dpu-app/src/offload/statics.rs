@@ -8,6 +8,7 @@ use packet::{Family, Mac, Vni};
 use rte_flow_compiler::{Destination, Entry, EthdevPort, Transport};
 
 use super::records::Ticket;
+use crate::datapath::Time;
 
 /// What a static rule is for, whatever its content: a changed rule replaces the one with the same purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -93,6 +94,10 @@ pub(super) struct Static {
     pub leaving: Vec<Ticket>,
     /// Why the NIC has none, where it was refused.
     pub refusal: Option<String>,
+    /// How often the rule was made anew, as none that builds upon it had an effect.
+    pub renewals: u32,
+    /// When it last was.
+    pub renewed: Time,
 }
 
 impl Static {

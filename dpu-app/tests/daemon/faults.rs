@@ -253,3 +253,60 @@ fn a_bad_nic_with_hardware_steering_loses_no_packet() {
     });
     assert_eq!(rig.daemon.end(libc::SIGTERM).code(), Some(0));
 }
+
+#[test]
+fn rules_that_no_packet_meets_leave_and_are_tried_again() {
+    /// A rule is given up when its counter does not move for so long as counters may be late, and some more.
+    const PATIENCE: Duration = Duration::from_secs(30);
+    if !can_run() {
+        return;
+    }
+    // Of the static rules every third is lost, and nothing hits what builds upon them until they are made anew.
+    let mut rig = Rig::new("lossy", "bluefield3-sws", "lose-every=3");
+    let statics = rig.statics();
+    rig.nic.set(RuleFaults::default());
+    let mut echoes = rig.echoes(3);
+    let go_on =
+        |rig: &Rig, echoes: &mut [Echo], what, is_right: &dyn Fn(&FlowDirection) -> bool| {
+            wait_for(what, PATIENCE, || {
+                for echo in &mut *echoes {
+                    echo.exchange(2);
+                }
+                rig.udp().values().flat_map(directions).all(is_right).then_some(())
+            });
+        };
+    go_on(&rig, &mut echoes, "rules without effect", &because("no_effect"));
+    go_on(&rig, &mut echoes, "flows in hardware by new static rules", &in_hardware);
+    wait_for("traffic by rules", PATIENCE, || {
+        for echo in &mut echoes {
+            echo.exchange(2);
+        }
+        let flows = rig.udp();
+        flows.values().flat_map(directions).all(|d| d.hardware_packets > 0).then_some(())
+    });
+    rig.check(&mut echoes);
+    wait_for("end of the rules without effect", PATIENCE, || {
+        (rig.nic.rules() == statics + 6).then_some(())
+    });
+
+    // Now the rules of connections.
+    rig.nic.set(RuleFaults { lose_every: NonZeroU64::new(1), ..RuleFaults::default() });
+    let mut lost = rig.echoes(2);
+    for echo in &mut lost {
+        echo.exchange(1);
+    }
+    let ports: Vec<u16> = lost.iter().map(Echo::port).collect();
+    wait_for("their reason", PATIENCE, || {
+        for echo in &mut lost {
+            echo.exchange(2);
+        }
+        let flows = rig.udp();
+        let all = ports.iter().flat_map(|port| directions(&flows[port])).all(because("no_effect"));
+        all.then_some(())
+    });
+    rig.nic.set(RuleFaults::default());
+    echoes.append(&mut lost);
+    go_on(&rig, &mut echoes, "all flows in hardware", &in_hardware);
+    rig.check(&mut echoes);
+    assert_eq!(rig.daemon.end(libc::SIGTERM).code(), Some(0));
+}

@@ -8,7 +8,7 @@ use dpu_app::offload::{InDoubt, RuleTally};
 use rte_flow::{Duplicates, EAGAIN, EINVAL, ENOSPC};
 use rte_flow_compiler::NotOffloaded;
 
-use crate::network::{Change, FLOWS, Flow};
+use crate::network::{Change, FLOWS, Flow, Kind};
 use crate::nic::Fate;
 use crate::profile;
 use crate::rig::Rig;
@@ -207,4 +207,94 @@ fn a_removal_that_is_not_answered_is_in_doubt() {
     rig.settle().unwrap();
     assert_eq!(rig.tally().in_doubt, InDoubt::default());
     assert!(!rig.is_carried(flow, Forward));
+}
+
+/// A second with a packet in each direction; the NIC sees to all requests in the same way. How many rules it was asked to insert.
+fn second(rig: &mut Rig, flow: &'static Flow, insertions: Fate) -> usize {
+    let before = rig.nic.insertions();
+    for direction in FlowDirection::ALL {
+        rig.send(flow, direction, Kind::Data);
+    }
+    rig.wait(milliseconds(1000));
+    while !rig.is_quiet() {
+        rig.deliver(usize::MAX);
+        rig.ask(usize::MAX);
+        while rig.nic.is_busy() {
+            rig.nic.execute(0, insertions);
+            rig.answer(0);
+        }
+        rig.tell(usize::MAX);
+    }
+    rig.nic.insertions() - before
+}
+
+#[test]
+fn a_rule_that_no_packet_meets_is_tried_again_and_given_up() {
+    let flow = &FLOWS[LOCAL];
+    let mut rig = ready();
+    // These show that the static rules are met: those of both VMs, and of TCP.
+    let others = [&FLOWS[REMOTE], &FLOWS[REMOTE + 1]];
+    for other in others {
+        rig.open(other);
+    }
+    rig.settle().unwrap();
+    for other in others {
+        rig.send(other, Forward, Kind::Data);
+        rig.send(other, Reverse, Kind::Data);
+    }
+    rig.open(flow);
+    let (mut inserted, mut in_software) = (0, 0);
+    for _ in 0..60 {
+        inserted += second(&mut rig, flow, Fate::WithoutEffect);
+        in_software += usize::from(both(&rig, flow) == [software(WhySoftware::NoEffect); 2]);
+    }
+    assert!(in_software > 30, "{in_software} of 60 seconds");
+    assert_eq!(rig.reason(flow, Forward), Some(NotOffloaded::NoEffect));
+    assert_eq!(both(&rig, flow), [software(WhySoftware::NoEffect); 2]);
+    let RuleTally { connections, in_doubt, .. } = rig.tally();
+    assert_eq!((connections, in_doubt), (4, InDoubt::default()), "the other flows'");
+    assert_eq!(inserted, 8, "four times both rules");
+    rig.check().unwrap();
+    // Another decision is another rule, which may well have an effect.
+    rig.change(Change::Gateway(0xfd));
+    rig.settle().unwrap();
+    assert_eq!(one(&rig, flow, Forward), Offload::Hardware);
+}
+
+#[test]
+fn a_static_rule_that_no_packet_meets_is_made_anew() {
+    let flow = &FLOWS[LOCAL];
+    let mut rig = Rig::new(profile(Duplicates::NewestWins));
+    while !rig.is_quiet() {
+        rig.ask(usize::MAX);
+        while rig.nic.is_busy() {
+            rig.nic.execute(0, Fate::WithoutEffect);
+            rig.answer(0);
+        }
+    }
+    let statics = rig.tally().statics;
+    rig.open(flow);
+    for _ in 0..30 {
+        second(&mut rig, flow, Fate::Done);
+    }
+    assert_eq!(both(&rig, flow), [Offload::Hardware; 2]);
+    assert!(rig.is_carried(flow, Forward) && rig.is_carried(flow, Reverse));
+    rig.check().unwrap();
+    assert_eq!(rig.tally(), RuleTally { statics, connections: 2, ..RuleTally::default() });
+}
+
+#[test]
+fn a_rule_that_packets_meet_stays_whatever_else_comes_to_software() {
+    let flow = &FLOWS[LOCAL];
+    let mut rig = carrying(flow);
+    let before = rig.nic.insertions();
+    for _ in 0..30 {
+        // Rules leave fragments to software.
+        for direction in FlowDirection::ALL {
+            rig.send(flow, direction, Kind::Fragment);
+        }
+        assert_eq!(second(&mut rig, flow, Fate::Done), 0);
+        assert_eq!(both(&rig, flow), [Offload::Hardware; 2]);
+    }
+    assert_eq!(rig.nic.insertions(), before);
 }

@@ -172,9 +172,12 @@ spec:
             // As its node has written it; that of a VM's own frame does not matter.
             packet.destination_mac = self.mac_of(to);
         }
+        if kind == Kind::Fragment {
+            packet.fragment = (7, 0, true);
+        }
         let frame = match (flow.protocol, kind) {
             (protocol::UDP, _) => packet.udp(ports, 0),
-            (_, Kind::Data) => packet.tcp(ports, "PA"),
+            (_, Kind::Data | Kind::Fragment) => packet.tcp(ports, "PA"),
             (_, Kind::Open) => packet.tcp(ports, "S"),
             (_, Kind::Accept) => packet.tcp(ports, "SA"),
             (_, Kind::Reset) => packet.tcp(ports, "R"),
@@ -237,6 +240,8 @@ pub enum Kind {
     Open,
     Accept,
     Data,
+    /// The first fragment of data.
+    Fragment,
     Reset,
 }
 

@@ -1,9 +1,11 @@
 //! A NIC that does what it is asked when a test says so and in the order that a test says; or refuses, fails, keeps silent.
 
+use std::num::NonZeroU64;
+
 use dpu_app::offload::{Reply, Request, RuleCounters, Ticket};
 use packet::Frame;
 use rte_flow::{ErrorKind, FlowError, Profile};
-use sim::eswitch::{Eswitch, Ingress, PortConfig, PortRole, RuleId, Time, Trace, Verdict};
+use sim::eswitch::{Eswitch, Faults, Ingress, PortConfig, PortRole, RuleId, Time, Trace, Verdict};
 
 /// The uplink's port, which manages the rules; VF `n` is port `n + 1`.
 pub const UPLINK: u16 = 0;
@@ -23,6 +25,8 @@ pub enum Fate {
     Forgotten,
     /// If it is a removal, the NIC loses the rule's name over it; else it does it.
     Stranded,
+    /// If it is an insertion, the NIC has the rule, and no packet meets it; else it does it.
+    WithoutEffect,
 }
 
 /// What became of a packet.
@@ -47,6 +51,7 @@ pub struct Nic {
     work: Vec<(Ticket, Work)>,
     /// What is not answered.
     silent: Vec<(Ticket, Work)>,
+    insertions: usize,
 }
 
 impl Nic {
@@ -59,7 +64,7 @@ impl Nic {
         for port in ports {
             switch.start(port.id).expect("a port");
         }
-        Self { switch, work: Vec::new(), silent: Vec::new() }
+        Self { switch, work: Vec::new(), silent: Vec::new(), insertions: 0 }
     }
 
     /// How many rules there are.
@@ -69,7 +74,13 @@ impl Nic {
 
     /// Takes a request, to be seen to later.
     pub fn take(&mut self, ticket: Ticket, request: Request<RuleId>) {
+        self.insertions += usize::from(matches!(request, Request::Insert(_)));
         self.work.push((ticket, Work::Asked(request)));
+    }
+
+    /// How many insertions it was asked for.
+    pub const fn insertions(&self) -> usize {
+        self.insertions
     }
 
     /// Whether there is anything to do or to answer.
@@ -90,10 +101,15 @@ impl Nic {
                 return;
             }
             (Fate::Stranded, Request::Remove(_)) => Reply::Stranded(None),
-            (Fate::Done | Fate::Unanswered | Fate::Stranded, request) => {
-                execute(&mut self.switch, request)
+            (Fate::WithoutEffect, request @ Request::Insert(_)) => {
+                let lost = Faults { lost_insertions: NonZeroU64::new(1), ..Faults::default() };
+                self.switch.set_faults(lost);
+                let reply = execute(&mut self.switch, request);
+                self.switch.set_faults(Faults::default());
+                reply
             }
             (Fate::Refused(errno), request) => refuse(request, errno),
+            (_, request) => execute(&mut self.switch, request),
         };
         *work = Work::Ended(reply);
         if fate == Fate::Unanswered {

@@ -113,6 +113,10 @@ impl Rig {
             let directions = match &wish {
                 Wish::Offer(offer) => (offer.connection, offer.direction),
                 Wish::Withdraw(connection, direction) => (*connection, *direction),
+                Wish::Bypassed(..) => {
+                    wish.tell(&mut self.manager);
+                    continue;
+                }
             };
             self.said.remove(&directions);
             wish.tell(&mut self.manager);
@@ -131,6 +135,12 @@ impl Rig {
             None => Ok(()),
             Some((_, request)) => Err(format!("nothing has changed, but it asks for {request:?}")),
         }
+    }
+
+    /// Whether nothing is on its way.
+    pub fn is_quiet(&mut self) -> bool {
+        let asked = self.ask(usize::MAX);
+        asked == 0 && !self.nic.is_busy() && self.wishes.is_empty() && self.notices.is_empty()
     }
 
     /// The NIC gets requests, at most so many. How many it got.
@@ -162,7 +172,7 @@ impl Rig {
                     self.said.remove(&direction);
                     self.reasons.insert(direction, reason.clone());
                 }
-                News::Carried(_) => {}
+                News::Carried(_) | News::Watched => {}
             }
             self.notices.push_back(notice);
         }

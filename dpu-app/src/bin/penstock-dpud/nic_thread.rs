@@ -227,8 +227,12 @@ impl<'p> Offloader<'p> {
                 News::InSoftware(reason) => {
                     shared.refusals.note(connection, direction, reason);
                     debug!(?connection, ?direction, %reason, "not in hardware");
+                    if matches!(reason, NotOffloaded::NoEffect) {
+                        note_no_effect(&mut self.failures);
+                    }
                     strip(reason);
                 }
+                News::Watched => {}
             }
             // There is room, as nobody else fills the ring.
             let _ = self.notices.push(notice);
@@ -295,6 +299,18 @@ fn note_failure(reply: &Reply<RuleHandle>, failures: &mut BTreeMap<&'static str,
     // The first one of a kind is news to the operator; thousands are not.
     if *count == 1 {
         info!(operation, errno = error.errno, kind = ?error.kind, "the NIC refused: {error}");
+    }
+}
+
+/// Counts a rule without effect.
+fn note_no_effect(failures: &mut BTreeMap<&'static str, u64>) {
+    let count = failures.entry(NotOffloaded::NoEffect.name()).or_default();
+    *count = count.wrapping_add(1);
+    if *count == 1 {
+        error!(
+            "{}: connections stay in software; look at the NIC and its driver",
+            NotOffloaded::NoEffect
+        );
     }
 }
 

@@ -144,6 +144,8 @@ pub enum WhySoftware {
     Refused,
     /// The NIC does not say whether it took the rule.
     Unanswered,
+    /// The NIC has taken the rule, and no packet meets it.
+    NoEffect,
 }
 
 impl WhySoftware {
@@ -165,6 +167,7 @@ impl WhySoftware {
             Self::TableFull => "nic_table_full",
             Self::Refused => "refused",
             Self::Unanswered => "unanswered",
+            Self::NoEffect => "no_effect",
         }
     }
 
@@ -204,6 +207,8 @@ pub struct Connection {
     software: PerDirection<Traffic>,
     hardware: PerDirection<Traffic>,
     offload: PerDirection<Offload>,
+    /// Whether the offload manager was told that software got a packet of a direction that hardware carries.
+    bypassed: PerDirection<bool>,
 }
 
 /// What a connection begins with.
@@ -249,6 +254,7 @@ impl Connection {
             software: PerDirection::default(),
             hardware: PerDirection::default(),
             offload: PerDirection { forward: why, reverse: why },
+            bypassed: PerDirection::default(),
         }
     }
 
@@ -350,7 +356,20 @@ impl Connection {
         let current = self.offload.get_mut(direction);
         if !matches!(current, Offload::Software(why) if why.is_waiting()) {
             *current = offload;
+            self.watch(direction);
         }
+    }
+
+    /// Whether a packet of the direction came to software although hardware carries it, and nobody was told of one since
+    /// [`Self::watch`]; notes that it is told now.
+    pub(crate) fn bypasses(&mut self, direction: FlowDirection) -> bool {
+        *self.offload.get(direction) == Offload::Hardware
+            && !std::mem::replace(self.bypassed.get_mut(direction), true)
+    }
+
+    /// The next packet that bypasses hardware is to be told of again.
+    pub(crate) fn watch(&mut self, direction: FlowDirection) {
+        *self.bypassed.get_mut(direction) = false;
     }
 
     /// Whether a rule carries the direction, or may do so before that is known here.
