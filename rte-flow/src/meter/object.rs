@@ -120,7 +120,7 @@ impl MeterParams {
     /// Reads the C form.
     ///
     /// # Errors
-    /// A null pointer, unknown colours and statistics.
+    /// A null pointer, unknown colours.
     ///
     /// # Safety
     /// `params` is null or points to a valid structure, whose tables are null or as long as `rte_mtr` says.
@@ -128,10 +128,6 @@ impl MeterParams {
         // SAFETY: the caller's promise.
         let params = unsafe { params.as_ref() }
             .ok_or_else(|| wrong("the parameters are null; pass them".to_owned()))?;
-        let statistics = MeterStatistics::from_bits(params.stats_mask).ok_or_else(|| {
-            let message = "the mask names statistics that do not exist; clear the other bits";
-            MeterError::new(MeterErrorKind::StatisticsMask, EINVAL, message)
-        })?;
         Ok(Self {
             profile: params.meter_profile_id,
             policy: params.meter_policy_id,
@@ -141,7 +137,8 @@ impl MeterParams {
             // SAFETY: the caller's promise.
             vlan_table: unsafe { color_table(params.vlan_table) }?,
             enabled: params.meter_enable != 0,
-            statistics,
+            // Programs that want everything set every bit.
+            statistics: MeterStatistics::from_bits_truncate(params.stats_mask),
             default_color: color(params.default_input_color)?,
         })
     }

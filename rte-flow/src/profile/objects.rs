@@ -110,6 +110,8 @@ pub struct MeterRules {
     pub red_drops: bool,
     /// `METER_MARK`'s policy is accepted and has no effect.
     pub mark_ignores_policy: bool,
+    /// A meter with policy 0, where the port has none of that number, lets all but red packets pass and drops those.
+    pub default_policy: bool,
 }
 
 impl Default for MeterRules {
@@ -124,6 +126,7 @@ impl Default for MeterRules {
             policy_actions: None,
             red_drops: false,
             mark_ignores_policy: false,
+            default_policy: true,
         }
     }
 }

@@ -387,13 +387,8 @@ unsafe extern "C" fn statistics_update(
 ) -> c_int {
     // SAFETY: DPDK passes ethdevs of ours.
     unsafe {
-        done(dev, error, |eswitch, port, _| {
-            let statistics = MeterStatistics::from_bits(mask).ok_or_else(|| {
-                let message = "the mask names statistics that do not exist; clear the other bits";
-                MeterError::new(MeterErrorKind::StatisticsMask, EINVAL, message)
-            })?;
-            eswitch.meter_set_statistics(port, id, statistics)
-        })
+        let statistics = MeterStatistics::from_bits_truncate(mask);
+        done(dev, error, |eswitch, port, _| eswitch.meter_set_statistics(port, id, statistics))
     }
 }
 

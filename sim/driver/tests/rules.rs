@@ -3,7 +3,7 @@
 mod support;
 
 use support::namespace::{Namespace, echo, transfer};
-use support::testpmd::{Testpmd, dpdk};
+use support::testpmd::Testpmd;
 use support::turn;
 
 /// Two VMs, and a testpmd that polls but forwards nothing itself: what arrives was carried by rules.
@@ -284,22 +284,4 @@ fn faults_happen_when_they_are_due() {
     testpmd.expect("flow destroy 0 rule 0", "destroyed");
     testpmd.expect(&rule(5), "created");
     testpmd.quit();
-}
-
-/// The insertion benchmark of DPDK itself, unmodified.
-#[test]
-fn flow_perf_inserts_and_deletes() {
-    let Some(_turn) = turn() else { return };
-    let card = Namespace::new("card");
-    let output = dpdk(&["dpdk-test-flow-perf"], &card, "net_eswitch0,vfs=1,representor=vf0")
-        .args(["--", "--portmask=1", "--transfer", "--group=1", "--rules-count=20000"])
-        .args(["--rules-batch=10000", "--ether", "--ipv4", "--tcp", "--port-id=1"])
-        .arg("--deletion-rate")
-        .output()
-        .expect("run dpdk-test-flow-perf");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    for words in ["Total flows insertion rate", "Total deletion rate"] {
-        assert!(text.contains(words), "no \"{words}\" in\n{text}");
-    }
 }

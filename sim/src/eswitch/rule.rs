@@ -67,11 +67,11 @@ pub struct Rule {
     /// When it ends to.
     pub(super) until: Time,
     /// What it needs from outside itself.
-    pub(super) shared: Vec<IndirectHandle>,
+    pub(super) shared: Box<[IndirectHandle]>,
     /// The options of GENEVE that it asks for.
     pub(super) options: Box<[GeneveOptionId]>,
     /// The meters with a number that it uses.
-    pub(super) meters: Vec<Id<Meter>>,
+    pub(super) meters: Box<[Id<Meter>]>,
     /// Where the asynchronous API is with it.
     pub(super) stage: Stage,
 }

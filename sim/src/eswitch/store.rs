@@ -231,10 +231,10 @@ impl Eswitch {
             table,
             from,
             until: Time::NEVER,
-            shared,
+            shared: shared.into(),
             options,
             stage,
-            meters,
+            meters: meters.into(),
         });
         if let Some(table) = table.and_then(|table| self.tables.get_mut(table)) {
             table.rules += 1;

@@ -121,6 +121,8 @@ pub struct Meters {
     profile_ids: HashMap<(u16, u32), Id<ProfileEntry>>,
     policy_ids: HashMap<(u16, u32), Id<PolicyEntry>>,
     meter_ids: HashMap<(u16, u32), Id<Meter>>,
+    /// Of ports that have made a meter without policy.
+    default_policies: HashMap<u16, Id<PolicyEntry>>,
 }
 
 impl Meters {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use rte_flow::{
-    ActionKind, Attributes, Color, ColorSource, Domain, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC,
-    ENOTSUP, MeterAlgorithm, MeterError, MeterErrorKind, MeterMark, MeterMarkUpdate, MeterParams,
-    MeterPolicy, MeterPolicyHandle, MeterProfile, MeterProfileHandle, MeterRules, MeterStatistics,
+    Action, ActionKind, Attributes, Color, ColorSource, Domain, EBUSY, EEXIST, EINVAL, ENOENT,
+    ENOSPC, ENOTSUP, MeterAlgorithm, MeterError, MeterErrorKind, MeterMark, MeterMarkUpdate,
+    MeterParams, MeterPolicy, MeterPolicyHandle, MeterProfile, MeterProfileHandle, MeterRules,
+    MeterStatistics,
 };
 
 use super::super::actions::{self, ActionRules, Plan, Planned};
@@ -315,11 +316,11 @@ fn check_profile(profile: &MeterProfile, rules: &MeterRules) -> Result<(), Meter
 /// What a policy's actions must be.
 fn check_policy(policy: &MeterPolicy, rules: &MeterRules) -> Result<(), MeterError> {
     let wrong = |message: String| refuse(MeterErrorKind::Policy, ENOTSUP, message);
-    if rules.red_drops && policy.red != [rte_flow::Action::Drop] {
+    if rules.red_drops && policy.red != [Action::Drop] {
         return Err(wrong("red packets can be dropped only; give them DROP".to_owned()));
     }
     for color in [Color::Green, Color::Yellow] {
-        let kinds = || policy.of(color).iter().map(rte_flow::Action::kind);
+        let kinds = || policy.of(color).iter().map(Action::kind);
         if let Some(accepted) = &rules.policy_actions
             && let Some(other) = kinds().find(|kind| !accepted.contains(kind))
         {
@@ -578,7 +579,12 @@ impl Eswitch {
             return Err(there(MeterErrorKind::MeterId, "meter", id));
         }
         let profile = self.meters.profile_id(port, params.profile)?;
-        let policy = self.meters.policy_id(port, params.policy)?;
+        let policy = match self.meters.policy_id(port, params.policy) {
+            Err(_) if params.policy == 0 && self.profile.meter.default_policy => {
+                self.default_policy(port)?
+            }
+            found => found?,
+        };
         let rules = &self.profile.meter;
         let has_tables = params.dscp_table.is_some() || params.vlan_table.is_some();
         if has_tables && !rules.color_tables {
@@ -620,6 +626,18 @@ impl Eswitch {
         let meter = self.meters.meters.insert(meter);
         self.meters.meter_ids.insert((port, id), meter);
         Ok(())
+    }
+
+    /// The policy of a port's meters without one.
+    fn default_policy(&mut self, port: u16) -> Result<Id<PolicyEntry>, MeterError> {
+        if let Some(known) = self.meters.default_policies.get(&port) {
+            return Ok(*known);
+        }
+        let policy = MeterPolicy { red: vec![Action::Drop], ..MeterPolicy::default() };
+        let entry = self.compile_policy(port, &policy)?;
+        let entry = self.meters.policies.insert(entry);
+        self.meters.default_policies.insert(port, entry);
+        Ok(entry)
     }
 
     /// Destroys a meter.
