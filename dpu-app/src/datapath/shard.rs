@@ -5,7 +5,7 @@ use packet::Frame;
 
 use super::conntrack::{
     Connection, ConnectionHandle, ConnectionTable, Event, FlowDirection, KeyHasher, Offload, State,
-    TcpState,
+    TcpState, WhySoftware,
 };
 use super::counters::{Counters, Owner};
 use super::effects::{Effect, Effects, RemovalReason};
@@ -256,6 +256,31 @@ impl Shard {
             self.table.observe(id, direction, Event::Packet, at);
         }
         true
+    }
+
+    /// The NIC is gone, and with it all rules: what it carried or should have carried is software's. Walks over all connections.
+    pub fn lose_nic(&mut self, now: Time) {
+        for place in 0..self.table.places() {
+            for direction in FlowDirection::ALL {
+                if let Some((id, connection)) = self.table.at(place)
+                    && connection.is_managed(direction)
+                {
+                    let away = Offload::Software(WhySoftware::NicAway);
+                    self.table.set_offload(id, direction, away, now);
+                }
+            }
+        }
+    }
+
+    /// There is a NIC again, without rules: what [`Self::lose_nic`] took back may be offloaded. Walks over all connections.
+    pub fn regain_nic(&mut self, effects: &mut Effects) {
+        for (connection, known) in self.table.iter() {
+            for direction in FlowDirection::ALL {
+                if *known.offload().get(direction) == Offload::Software(WhySoftware::NicAway) {
+                    effects.push(Effect::EligibleForOffload { connection, direction });
+                }
+            }
+        }
     }
 
     /// The next packet of a direction that comes to software though hardware carries it is to be told of

@@ -310,3 +310,63 @@ fn rules_that_no_packet_meets_leave_and_are_tried_again() {
     rig.check(&mut echoes);
     assert_eq!(rig.daemon.end(libc::SIGTERM).code(), Some(0));
 }
+
+/// A card that is away for a while: connections and their counters stay, and nothing that reaches software is lost.
+fn a_reset(rig: &mut Rig) {
+    let statics = rig.statics();
+    let mut echoes = rig.echoes(4);
+    for echo in &mut echoes {
+        echo.exchange(20);
+    }
+    let [vm0, vm1] = &rig.vms;
+    let mut tcp = Connection::open(vm0, vm1, "10.0.1.11:5000".parse().unwrap());
+    wait_for("TCP in hardware", PATIENCE, || {
+        assert!(tcp.echoes());
+        rig.daemon.flows(TCP).first().filter(|flow| directions(flow).all(in_hardware)).map(|_| ())
+    });
+    rig.wait_until("flows in hardware", in_hardware);
+    for outage_ms in [1500, 0] {
+        // What rules carried and nobody has read is lost with them.
+        rig.counted(&echoes);
+        let before = rig.udp();
+        rig.nic.reset(outage_ms);
+        if outage_ms > 0 {
+            rig.wait_until("the reason", because("nic_away"));
+            let status = rig.daemon.status().expect("the daemon answers meanwhile");
+            assert!(status.alive);
+            let offload = status.offload.unwrap();
+            assert!(!offload.enabled && offload.reason.contains("reset"), "{offload:?}");
+            assert_eq!((offload.static_rules, offload.flow_rules), (0, 0));
+            assert_eq!(rig.nic.rules(), 0);
+        }
+        wait_for("rules made anew", PATIENCE, || (rig.nic.rules() == statics + 10).then_some(()));
+        rig.wait_until("flows in hardware again", in_hardware);
+        let after = rig.udp();
+        assert_eq!(before.len(), after.len());
+        rig.check(&mut echoes);
+        assert!(tcp.echoes(), "the same connection");
+    }
+}
+
+#[test]
+fn a_reset_interrupts_nothing_for_good_with_software_steering() {
+    if !can_run() {
+        return;
+    }
+    let mut rig = Rig::new("reset-sws", "bluefield3-sws", "fault-seed=1");
+    a_reset(&mut rig);
+    assert_eq!(rig.daemon.end(libc::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn a_reset_interrupts_nothing_for_good_with_hardware_steering() {
+    if !can_run() {
+        return;
+    }
+    let mut rig = Rig::new("reset-hws", "bluefield3-hws-22.11", "fault-seed=1");
+    a_reset(&mut rig);
+    // Away for good: the daemon ends all the same.
+    rig.nic.reset(60_000);
+    rig.wait_until("the reason", because("nic_away"));
+    assert_eq!(rig.daemon.end(libc::SIGTERM).code(), Some(0));
+}

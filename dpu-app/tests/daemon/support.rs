@@ -242,6 +242,11 @@ impl Nic {
         self.ask(&Request::Status).rules
     }
 
+    /// Resets the card, which is away for so long.
+    pub fn reset(&mut self, outage_ms: u32) {
+        self.ask(&Request::Reset { outage_ms });
+    }
+
     /// Lets these things, and no others, go wrong from now on.
     pub fn set(&mut self, faults: RuleFaults) {
         self.ask(&Request::Rules(faults));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dpu_app::datapath::{Port as PortName, Time};
@@ -57,22 +58,27 @@ pub struct Offload<'p> {
     pub notices: Producer<Notice>,
 }
 
-/// See the module. `disabled` says why there is no offload.
+/// See the module. `disabled` says why there is no offload. Runs until the daemon stops or the NIC is gone.
 pub fn run<'p>(
     shared: &Shared,
     ports: &BTreeMap<PortName, &'p Port<'p>>,
     offload: Result<Offload<'p>, String>,
 ) {
+    let before = shared.nic.load().offload.clone();
     let (mut offloader, disabled) = match offload {
-        Ok(offload) => (Some(Offloader::new(offload)), None),
+        Ok(offload) => (Some(Offloader::new(offload, before)), None),
         Err(reason) => (None, Some(reason)),
     };
     let mut next_status = Time::ZERO;
-    while !shared.is_stopping() {
+    while !shared.is_stopping() && !shared.is_nic_gone() {
         let now = shared.clock.now();
         let worked = offloader.as_mut().is_some_and(|offloader| offloader.round(now, shared));
         if now >= next_status {
             next_status = now + STATUS_INTERVAL;
+            // Not every driver tells by itself.
+            if ports.values().any(|port| port.is_gone()) {
+                shared.nic_gone.store(true, Ordering::Release);
+            }
             let offload = match &offloader {
                 Some(offloader) => offloader.status(),
                 None => OffloadStatus { disabled: disabled.clone(), ..OffloadStatus::default() },
@@ -84,6 +90,23 @@ pub fn run<'p>(
             std::thread::sleep(REST);
         }
     }
+}
+
+/// Says what is left of the NIC while it is gone.
+pub fn note_absence(shared: &Shared) {
+    let before = NicStatus::clone(&shared.nic.load());
+    let down = |(name, port): (_, PortStatus)| (name, PortStatus { link_up: false, ..port });
+    let offload = OffloadStatus {
+        disabled: Some(
+            "the NIC was reset or removed; its ports start again when it is back".into(),
+        ),
+        rules: RuleTally::default(),
+        queued: QueueDepths::default(),
+        ..before.offload
+    };
+    let ports = before.ports.into_iter().map(down).collect();
+    shared.nic.store(Arc::new(NicStatus { ports, offload }));
+    shared.refusals.forget_all();
 }
 
 fn status_of(ports: &BTreeMap<PortName, &Port<'_>>) -> BTreeMap<PortName, PortStatus> {
@@ -120,7 +143,8 @@ enum Stage {
 }
 
 impl<'p> Offloader<'p> {
-    fn new(offload: Offload<'p>) -> Self {
+    /// `before` is what was done before the NIC's ports were started again.
+    fn new(offload: Offload<'p>, before: OffloadStatus) -> Self {
         let Offload { rules, nic, settings, wishes, notices } = offload;
         Self {
             rules,
@@ -131,8 +155,8 @@ impl<'p> Offloader<'p> {
             stage: Stage::Waiting(Some(nic)),
             neighbors: HashMap::new(),
             batch: Vec::with_capacity(BATCH),
-            carried: RuleCounters::default(),
-            failures: BTreeMap::new(),
+            carried: before.carried,
+            failures: before.failures,
         }
     }
 

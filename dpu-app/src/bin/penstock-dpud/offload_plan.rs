@@ -66,6 +66,11 @@ impl OffloadPlan {
         Ok(Self { nic, proxy: proxy.device().id, interface })
     }
 
+    /// The profile that rules will be made for.
+    pub fn profile(&self) -> &Profile {
+        self.nic.profile()
+    }
+
     /// The NIC's rules and what they are made for, now that `ports` run; or why there is no offload.
     pub fn carry_out<'p>(
         self,

@@ -28,6 +28,11 @@ impl Refusals {
         self.messages().remove(&(connection, direction));
     }
 
+    /// No direction is in hardware, or about to be.
+    pub fn forget_all(&self) {
+        self.messages().clear();
+    }
+
     /// What was said of a direction.
     pub fn message(
         &self,

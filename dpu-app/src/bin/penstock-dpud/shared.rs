@@ -26,6 +26,8 @@ pub struct Shared {
     pub nic: ArcSwap<NicStatus>,
     /// What the NIC said of connections it refused.
     pub refusals: Refusals,
+    /// Whether the NIC is gone: from its removal or reset until its ports can be started again.
+    pub nic_gone: AtomicBool,
     stop: AtomicBool,
     heartbeat: AtomicU64,
     rounds: AtomicU64,
@@ -39,6 +41,7 @@ impl Shared {
             snapshot: ArcSwapOption::new(snapshot),
             nic: ArcSwap::default(),
             refusals: Refusals::default(),
+            nic_gone: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             heartbeat: AtomicU64::new(0),
             rounds: AtomicU64::new(0),
@@ -53,6 +56,11 @@ impl Shared {
     /// Whether they should.
     pub fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+
+    /// Whether the NIC is gone.
+    pub fn is_nic_gone(&self) -> bool {
+        self.nic_gone.load(Ordering::Acquire)
     }
 
     /// The datapath's loop begins another round.

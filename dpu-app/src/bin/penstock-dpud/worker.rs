@@ -43,6 +43,47 @@ struct WorkerPort<'p> {
     unsent: u64,
 }
 
+/// What outlives the ports: connections, and who asks about them.
+pub struct Datapath {
+    shard: Shard,
+    effects: Effects,
+    questions: Consumer<Question>,
+    listing: Option<Box<FlowPage>>,
+    tally: Tally,
+    /// Packets that ports did not take.
+    unsent: BTreeMap<Port, u64>,
+    next_neighbors: Time,
+    next_advertisement: Time,
+    advertised_epoch: u64,
+}
+
+impl Datapath {
+    /// One without connections.
+    pub fn new(now: Time, settings: Settings, questions: Consumer<Question>) -> Self {
+        Self {
+            shard: Shard::new(settings, seed(), now),
+            effects: Effects::with_capacity(EFFECTS),
+            questions,
+            listing: None,
+            tally: Tally::default(),
+            unsent: BTreeMap::new(),
+            next_neighbors: now,
+            next_advertisement: now,
+            advertised_epoch: 0,
+        }
+    }
+
+    /// The NIC is gone, and all rules with it.
+    pub fn lose_nic(&mut self, now: Time) {
+        self.shard.lose_nic(now);
+    }
+
+    /// The NIC is back, without rules.
+    pub fn regain_nic(&mut self) {
+        self.shard.regain_nic(&mut self.effects);
+    }
+}
+
 /// See the module.
 pub struct Worker<'p> {
     shared: &'p Shared,
@@ -54,15 +95,8 @@ pub struct Worker<'p> {
     /// By VF: the place in `ports`.
     vfs: Vec<Option<usize>>,
     kernel: Option<usize>,
-    shard: Shard,
-    effects: Effects,
+    datapath: Datapath,
     offload: Option<OffloadLink>,
-    questions: Consumer<Question>,
-    listing: Option<Box<FlowPage>>,
-    tally: Tally,
-    next_neighbors: Time,
-    next_advertisement: Time,
-    advertised_epoch: u64,
     idle: Idle,
 }
 
@@ -72,9 +106,8 @@ impl<'p> Worker<'p> {
         shared: &'p Shared,
         pool: &'p PacketPool<'p>,
         ports: BTreeMap<Port, (u16, Queues<'p>)>,
-        settings: Settings,
+        datapath: Datapath,
         offload: Option<OffloadLink>,
-        questions: Consumer<Question>,
     ) -> Self {
         let (mut names, mut uplink, mut vfs, mut kernel) = (Vec::new(), None, Vec::new(), None);
         let mut workers = Vec::new();
@@ -85,9 +118,9 @@ impl<'p> Worker<'p> {
                 Port::Vf(VfIndex(vf)) => put(&mut vfs, vf.into(), workers.len()),
                 Port::Kernel => kernel = Some(workers.len()),
             }
-            workers.push(WorkerPort { queues, outgoing: Burst::new(), unsent: 0 });
+            let unsent = datapath.unsent.get(&port).copied().unwrap_or_default();
+            workers.push(WorkerPort { queues, outgoing: Burst::new(), unsent });
         }
-        let now = shared.clock.now();
         Self {
             shared,
             pool,
@@ -96,38 +129,41 @@ impl<'p> Worker<'p> {
             uplink,
             vfs,
             kernel,
-            shard: Shard::new(settings, seed(), now),
-            effects: Effects::with_capacity(EFFECTS),
+            datapath,
             offload,
-            questions,
-            listing: None,
-            tally: Tally::default(),
-            next_neighbors: now,
-            next_advertisement: now,
-            advertised_epoch: 0,
             idle: Idle::default(),
         }
     }
 
-    /// Runs until the daemon stops; what was to be sent is sent then.
-    pub fn run(mut self) {
-        while !self.shared.is_stopping() {
+    /// Runs until `is_over`; what was to be sent is sent then.
+    pub fn run(mut self, is_over: impl Fn() -> bool) -> Datapath {
+        while !is_over() {
             let now = self.shared.clock.now();
             self.shared.beat(now);
             let worked = self.round(now);
             self.idle.after(worked);
         }
         self.send();
+        for (name, place) in self.ports_by_name().collect::<Vec<_>>() {
+            if let Some(port) = self.ports.get(place) {
+                self.datapath.unsent.insert(name, port.unsent);
+            }
+        }
+        self.datapath
     }
 
     /// One round; whether there was anything to do.
     fn round(&mut self, now: Time) -> bool {
         let snapshot = self.shared.snapshot.load();
-        let mut worked =
-            self.offload.as_mut().is_some_and(|link| link.take_notice(now, &mut self.shard));
+        let mut worked = self
+            .offload
+            .as_mut()
+            .is_some_and(|link| link.take_notice(now, &mut self.datapath.shard));
         if let Some(snapshot) = snapshot.as_deref() {
-            worked |= self.shard.advance(now, EXPIRIES, &mut self.effects) == Progress::More;
-            worked |= self.shard.sweep(now, snapshot, SWEEP, &mut self.effects) == Progress::More;
+            worked |= self.datapath.shard.advance(now, EXPIRIES, &mut self.datapath.effects)
+                == Progress::More;
+            worked |= self.datapath.shard.sweep(now, snapshot, SWEEP, &mut self.datapath.effects)
+                == Progress::More;
             self.look_after_links(now, snapshot);
         }
         for place in 0..self.ports.len() {
@@ -147,9 +183,11 @@ impl<'p> Worker<'p> {
         port.queues.receive(&mut burst);
         let worked = !burst.is_empty();
         for packet in burst {
-            match snapshot {
-                Some(snapshot) => self.process(now, snapshot, packet),
-                None => self.tally.without_intent = self.tally.without_intent.wrapping_add(1),
+            if let Some(snapshot) = snapshot {
+                self.process(now, snapshot, packet);
+            } else {
+                let lost = &mut self.datapath.tally.without_intent;
+                *lost = lost.wrapping_add(1);
             }
         }
         worked
@@ -159,13 +197,19 @@ impl<'p> Worker<'p> {
         // With a shared receive queue, a port's packets come from other ports' queues as well.
         let from = self.names.get(usize::from(packet.port())).copied().flatten();
         let Some((from, mut packet)) = from.zip(self.single(packet)) else {
-            self.tally.unusable = self.tally.unusable.wrapping_add(1);
+            self.datapath.tally.unusable = self.datapath.tally.unusable.wrapping_add(1);
             return;
         };
         let Some(mut frame) = packet.frame() else {
             return;
         };
-        let outcome = self.shard.process(now, snapshot, from, &mut frame, &mut self.effects);
+        let outcome = self.datapath.shard.process(
+            now,
+            snapshot,
+            from,
+            &mut frame,
+            &mut self.datapath.effects,
+        );
         let (start, end) = (frame.start(), frame.end());
         match outcome {
             Outcome::Forward { port }
@@ -191,7 +235,7 @@ impl<'p> Worker<'p> {
             Port::Kernel => self.kernel,
         };
         let Some(port) = place.and_then(|place| self.ports.get_mut(place)) else {
-            self.tally.no_port = self.tally.no_port.wrapping_add(1);
+            self.datapath.tally.no_port = self.datapath.tally.no_port.wrapping_add(1);
             return;
         };
         if port.outgoing.is_full() {
@@ -217,13 +261,15 @@ impl<'p> Worker<'p> {
 
     /// Looks after neighbours on the underlay, and tells VMs of their gateways, when it is time.
     fn look_after_links(&mut self, now: Time, snapshot: &Snapshot) {
-        if now >= self.next_neighbors {
-            self.next_neighbors = now + NEIGHBOR_INTERVAL;
-            self.shard.maintain_neighbors(now, snapshot, &mut self.effects);
+        if now >= self.datapath.next_neighbors {
+            self.datapath.next_neighbors = now + NEIGHBOR_INTERVAL;
+            self.datapath.shard.maintain_neighbors(now, snapshot, &mut self.datapath.effects);
         }
-        if now >= self.next_advertisement || snapshot.epoch != self.advertised_epoch {
-            self.next_advertisement = now + ADVERTISEMENT_INTERVAL;
-            self.advertised_epoch = snapshot.epoch;
+        if now >= self.datapath.next_advertisement
+            || snapshot.epoch != self.datapath.advertised_epoch
+        {
+            self.datapath.next_advertisement = now + ADVERTISEMENT_INTERVAL;
+            self.datapath.advertised_epoch = snapshot.epoch;
             for interface in snapshot.interfaces.values().filter(|interface| interface.enabled) {
                 let mut bytes = [0; 512];
                 let Some(mut frame) = Frame::new(&mut bytes, 0, 0) else { continue };
@@ -235,52 +281,52 @@ impl<'p> Worker<'p> {
     }
 
     fn see_to_effects(&mut self, now: Time) {
-        let mut effects = std::mem::take(&mut self.effects);
+        let mut effects = std::mem::take(&mut self.datapath.effects);
         for effect in effects.drain() {
             match effect {
                 Effect::FlowCreated { .. } => {
-                    self.tally.created = self.tally.created.wrapping_add(1);
+                    self.datapath.tally.created = self.datapath.tally.created.wrapping_add(1);
                 }
-                Effect::FlowRemoved { reason, .. } => self.tally.removed(reason),
+                Effect::FlowRemoved { reason, .. } => self.datapath.tally.removed(reason),
                 _ => {}
             }
             match &mut self.offload {
-                Some(link) => link.wish(now, &effect, &mut self.shard),
+                Some(link) => link.wish(now, &effect, &mut self.datapath.shard),
                 None => {
                     if let Effect::EligibleForOffload { connection, direction } = effect {
                         let disabled = Offload::Software(WhySoftware::Disabled);
-                        self.shard.set_offload(connection, direction, disabled, now);
+                        self.datapath.shard.set_offload(connection, direction, disabled, now);
                     }
                 }
             }
         }
         if let Some(link) = &mut self.offload {
-            link.flush(self.shard.underlay());
+            link.flush(self.datapath.shard.underlay());
         }
         for solicitation in effects.drain_solicitations() {
             self.send_own(Port::Uplink, solicitation.frame());
         }
-        self.effects = effects;
+        self.datapath.effects = effects;
     }
 
     /// Answers questions, a portion in each round; whether there is more to answer.
     fn answer(&mut self, snapshot: Option<&Snapshot>) -> bool {
-        if let Some(mut page) = self.listing.take() {
-            if page.fill(&self.shard, LISTING) {
+        if let Some(mut page) = self.datapath.listing.take() {
+            if page.fill(&self.datapath.shard, LISTING) {
                 page.reply();
             } else {
-                self.listing = Some(page);
+                self.datapath.listing = Some(page);
             }
             return true;
         }
-        match self.questions.pop() {
+        match self.datapath.questions.pop() {
             Ok(Question::Report(mut report)) => {
                 self.report(snapshot, &mut report);
                 report.reply();
                 true
             }
             Ok(Question::Flows(page)) => {
-                self.listing = Some(page);
+                self.datapath.listing = Some(page);
                 true
             }
             Err(_) => false,
@@ -288,9 +334,9 @@ impl<'p> Worker<'p> {
     }
 
     fn report(&self, snapshot: Option<&Snapshot>, report: &mut Report) {
-        let counters = self.shard.counters();
-        report.tally = self.tally;
-        report.connections = self.shard.connection_count();
+        let counters = self.datapath.shard.counters();
+        report.tally = self.datapath.tally;
+        report.connections = self.datapath.shard.connection_count();
         report.wire = counters.wire().clone();
         report.unassigned = counters.unassigned().clone();
         report.kernel = counters.kernel().clone();

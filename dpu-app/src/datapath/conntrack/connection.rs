@@ -146,6 +146,8 @@ pub enum WhySoftware {
     Unanswered,
     /// The NIC has taken the rule, and no packet meets it.
     NoEffect,
+    /// The NIC was reset, or removed, and is not back.
+    NicAway,
 }
 
 impl WhySoftware {
@@ -168,6 +170,7 @@ impl WhySoftware {
             Self::Refused => "refused",
             Self::Unanswered => "unanswered",
             Self::NoEffect => "no_effect",
+            Self::NicAway => "nic_away",
         }
     }
 
@@ -370,6 +373,14 @@ impl Connection {
     /// The next packet that bypasses hardware is to be told of again.
     pub(crate) fn watch(&mut self, direction: FlowDirection) {
         *self.bypassed.get_mut(direction) = false;
+    }
+
+    /// Whether the offload manager was told of the direction.
+    pub(crate) const fn is_managed(&self, direction: FlowDirection) -> bool {
+        match self.offload.get(direction) {
+            Offload::Software(why) => why.is_managers(),
+            Offload::Pending | Offload::Hardware => true,
+        }
     }
 
     /// Whether a rule carries the direction, or may do so before that is known here.

@@ -12,7 +12,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use dpdk_sys::{
-    RTE_ETH_LINK_SPEED_200G, RTE_ETH_MQ_RX_RSS_FLAG, RTE_ETH_REPRESENTOR_VF,
+    RTE_ETH_DEV_ATTACHED, RTE_ETH_LINK_SPEED_200G, RTE_ETH_MQ_RX_RSS_FLAG, RTE_ETH_REPRESENTOR_VF,
     RTE_ETH_RX_METADATA_USER_FLAG, RTE_ETH_RX_METADATA_USER_MARK, RTE_ETH_RX_OFFLOAD_CHECKSUM,
     RTE_ETH_RX_OFFLOAD_RSS_HASH, RTE_ETH_RX_OFFLOAD_SCATTER, RTE_ETH_RX_OFFLOAD_VLAN_FILTER,
     RTE_ETH_RX_OFFLOAD_VLAN_STRIP, RTE_ETH_TX_OFFLOAD_IPV4_CKSUM, RTE_ETH_TX_OFFLOAD_MULTI_SEGS,
@@ -191,6 +191,8 @@ unsafe extern "C" fn start(dev: *mut rte_eth_dev) -> c_int {
         let private = PortPrivate::of(dev);
         let started = status(private.device().start(private.index, (*(*dev).data).port_id));
         if started == 0 {
+            // An error while the card was away made DPDK note that it is removed, which turns every later error into EIO.
+            (*dev).state = RTE_ETH_DEV_ATTACHED;
             queues::set_state(dev, true);
             link::link_update(dev, 0);
             link::watch(dev);

@@ -1,13 +1,15 @@
 //! Ports (ethdevs).
 
 use std::collections::BTreeMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dpdk_sys::{rte_eth_dev_info, rte_eth_link, rte_eth_stats, rte_mbuf};
+use dpdk_sys::{
+    rte_eth_conf, rte_eth_dev_info, rte_eth_event_type, rte_eth_link, rte_eth_stats, rte_mbuf,
+};
 
 use super::error::check;
 use super::{BURST, Burst, DpdkError, Eal, Packet, PacketPool};
@@ -142,10 +144,12 @@ pub struct PortStats {
 pub struct StoppedPort<'pool> {
     device: Device,
     pool: PhantomData<&'pool PacketPool<'pool>>,
+    gone: &'pool AtomicBool,
 }
 
 impl<'pool> StoppedPort<'pool> {
-    /// Sets a port up with one queue for each way.
+    /// Sets a port up with one queue for each way. `gone` is set when it is removed or reset, by another thread, where its
+    /// driver tells such things.
     ///
     /// # Errors
     /// The step that the port refused.
@@ -153,17 +157,31 @@ impl<'pool> StoppedPort<'pool> {
         device: Device,
         settings: PortSettings,
         pool: &'pool PacketPool<'_>,
+        gone: &'pool AtomicBool,
     ) -> Result<Self, DpdkError> {
         let id = device.id;
         let name = device.name.clone();
         let action = |what: &str| format!("{what} port {name}");
         // SAFETY: all-zero is the default configuration.
-        let configuration = unsafe { MaybeUninit::zeroed().assume_init() };
+        let mut configuration: rte_eth_conf = unsafe { MaybeUninit::zeroed().assume_init() };
+        // SAFETY: where it is not null, it points into the port's data, valid as long as the port.
+        let flags = unsafe { info(id)?.dev_flags.as_ref() }.copied().unwrap_or_default();
+        configuration.intr_conf.set_rmv(u32::from(flags & dpdk_sys::RTE_ETH_DEV_INTR_RMV != 0));
         // SAFETY: the port exists, and is stopped as nobody has started it.
         let result = unsafe { dpdk_sys::rte_eth_dev_configure(id, 1, 1, &raw const configuration) };
         check(result, || action("configure"))?;
         // From here on there is something to close.
-        let port = Self { device, pool: PhantomData };
+        let port = Self { device, pool: PhantomData, gone };
+        // SAFETY: the flag outlives the port, which takes the callback back before it closes.
+        let result = unsafe {
+            dpdk_sys::rte_eth_dev_callback_register(
+                id,
+                dpdk_sys::RTE_ETH_EVENT_INTR_RMV,
+                Some(on_removal),
+                port.gone_pointer(),
+            )
+        };
+        check(result, || action("ask to be told of the removal of"))?;
         let (mut rx, mut tx) = (settings.rx_descriptors, settings.tx_descriptors);
         // SAFETY: both numbers are there to be changed.
         let result =
@@ -185,19 +203,32 @@ impl<'pool> StoppedPort<'pool> {
         Ok(port)
     }
 
+    /// The flag as callbacks get it.
+    fn gone_pointer(&self) -> *mut c_void {
+        ptr::from_ref(self.gone).cast_mut().cast()
+    }
+
+    /// Whether the device is gone. What cannot say is there.
+    pub fn is_gone(&self) -> bool {
+        // SAFETY: the port exists.
+        unsafe { dpdk_sys::rte_eth_dev_is_removed(self.device.id) != 0 }
+    }
+
     /// Starts the port.
     ///
     /// # Errors
-    /// When it refuses.
-    pub fn start(self) -> Result<Port<'pool>, DpdkError> {
+    /// When it refuses; it is stopped then as before.
+    pub fn start(self) -> Result<Port<'pool>, (Self, DpdkError)> {
         let id = self.device.id;
         // SAFETY: the port is whole.
         let result = unsafe { dpdk_sys::rte_eth_dev_start(id) };
-        check(result, || format!("start port {}", self.device.name))?;
+        if let Err(error) = check(result, || format!("start port {}", self.device.name)) {
+            return Err((self, error));
+        }
         // Frames for VMs' and tenants' addresses must reach us. What cannot filter (pcap, null) may refuse.
         // SAFETY: the port is started.
         unsafe { dpdk_sys::rte_eth_promiscuous_enable(id) };
-        Ok(Port { set_up: self, queues_taken: AtomicBool::new(false) })
+        Ok(Port { _running: Running(id), set_up: self, queues_taken: AtomicBool::new(false) })
     }
 
     fn set_mtu(&self, mtu: u16) -> Result<(), DpdkError> {
@@ -227,18 +258,65 @@ impl<'pool> StoppedPort<'pool> {
 
 impl Drop for StoppedPort<'_> {
     fn drop(&mut self) {
+        // A callback that runs is waited for: EAGAIN.
+        // SAFETY: the same as when it was registered.
+        while unsafe {
+            dpdk_sys::rte_eth_dev_callback_unregister(
+                self.device.id,
+                dpdk_sys::RTE_ETH_EVENT_INTR_RMV,
+                Some(on_removal),
+                self.gone_pointer(),
+            )
+        } == -rte_flow::EAGAIN
+        {
+            std::thread::yield_now();
+        }
         // SAFETY: the port is stopped, and nobody else has it.
         unsafe { dpdk_sys::rte_eth_dev_close(self.device.id) };
     }
 }
 
+/// Notes, on a thread of DPDK's, that a port's device is gone.
+unsafe extern "C" fn on_removal(
+    _port: u16,
+    _event: rte_eth_event_type,
+    gone: *mut c_void,
+    _result: *mut c_void,
+) -> c_int {
+    // SAFETY: it is the flag that was registered, which lives as long as the registration.
+    unsafe { &*gone.cast::<AtomicBool>() }.store(true, Ordering::Release);
+    0
+}
+
+/// Stops a port when dropped.
+struct Running(u16);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // SAFETY: queues and rules borrow from the port, so nobody uses it any more.
+        unsafe { dpdk_sys::rte_eth_dev_stop(self.0) };
+    }
+}
+
 /// A port that carries packets. Dropped, it is stopped and closed.
 pub struct Port<'pool> {
+    // A port stops before it closes.
+    _running: Running,
     set_up: StoppedPort<'pool>,
     queues_taken: AtomicBool,
 }
 
-impl Port<'_> {
+impl<'pool> Port<'pool> {
+    /// Whether the device is gone. What cannot say is there.
+    pub fn is_gone(&self) -> bool {
+        self.set_up.is_gone()
+    }
+
+    /// Stops the port.
+    pub fn stop(self) -> StoppedPort<'pool> {
+        self.set_up
+    }
+
     /// What it is.
     pub const fn device(&self) -> &Device {
         self.set_up.device()
@@ -277,13 +355,6 @@ impl Port<'_> {
             rx_errors: stats.ierrors,
             tx_errors: stats.oerrors,
         }
-    }
-}
-
-impl Drop for Port<'_> {
-    fn drop(&mut self) {
-        // SAFETY: queues and rules borrow from the port, so nobody uses it any more.
-        unsafe { dpdk_sys::rte_eth_dev_stop(self.device().id) };
     }
 }
 

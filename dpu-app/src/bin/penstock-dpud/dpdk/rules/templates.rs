@@ -185,7 +185,7 @@ impl<'port> TemplateRules<'port> {
 
     /// Takes completions, and clears away what they say was not made.
     fn pull(&mut self) {
-        while self.slots.in_use() > 0 && self.pull_some() == COMPLETIONS {}
+        while self.slots.in_use() > 0 && self.pull_some() == Some(COMPLETIONS) {}
         for handle in std::mem::take(&mut self.stillborn) {
             if let Err(FlowError { errno: EAGAIN, .. }) =
                 self.enqueue_destroy(Operation::CleanUp, handle)
@@ -195,8 +195,8 @@ impl<'port> TemplateRules<'port> {
         }
     }
 
-    /// Takes at most [`COMPLETIONS`]; returns how many came.
-    fn pull_some(&mut self) -> usize {
+    /// Takes at most [`COMPLETIONS`]; returns how many came, and nothing when the queue is gone.
+    fn pull_some(&mut self) -> Option<usize> {
         let mut results = [const { MaybeUninit::<rte_flow_op_result>::uninit() }; COMPLETIONS];
         let mut refusal = Refusal::default();
         // SAFETY: there is room for as many results; the port is started, and the queue this thread's.
@@ -209,7 +209,7 @@ impl<'port> TemplateRules<'port> {
                 refusal.as_mut_ptr(),
             )
         };
-        let count = usize::try_from(count).unwrap_or(0).min(COMPLETIONS);
+        let count = usize::try_from(count).ok()?.min(COMPLETIONS);
         for result in results.iter().take(count) {
             // SAFETY: the call has written as many results as it says.
             let result = unsafe { result.assume_init_ref() };
@@ -217,7 +217,7 @@ impl<'port> TemplateRules<'port> {
                 self.completed(operation, result.status == RTE_FLOW_OP_SUCCESS);
             }
         }
-        count
+        Some(count)
     }
 
     fn completed(&mut self, operation: Operation, succeeded: bool) {
@@ -243,7 +243,8 @@ impl Drop for TemplateRules<'_> {
     fn drop(&mut self) {
         // What is in flight must have ended before what it works with goes.
         let end = Instant::now() + PATIENCE;
-        loop {
+        // A queue that went with the NIC's reset has nothing in flight.
+        while self.pull_some().is_some() {
             self.pull();
             self.push();
             if (self.slots.in_use() == 0 && self.stillborn.is_empty()) || Instant::now() >= end {
