@@ -4,10 +4,14 @@
 
 pub mod bits;
 mod check;
+pub mod conntrack;
 pub mod diagnostic;
+pub mod interpreter;
 mod operation;
 pub mod program;
+pub mod stf;
 pub mod syntax;
+pub mod trace;
 pub mod value;
 
 use std::path::Path;

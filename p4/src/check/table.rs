@@ -41,7 +41,7 @@ impl BodyChecker<'_> {
                         .collect::<Result<_, _>>()?;
                 }
                 Property::Entries(entries) => {
-                    let count = entries.len() as u32;
+                    let count = if table.has_priorities() { entries.len() as u32 } else { 0 };
                     let entries = entries.iter().zip(0..).map(|(entry, n)| {
                         let keys: Vec<_> =
                             table.keys.iter().map(|key| key.expression.clone()).collect();
@@ -49,7 +49,7 @@ impl BodyChecker<'_> {
                         allowed(&sets, &table.keys, entry.action.span)?;
                         let (action, arguments) =
                             self.bound_action(&entry.action, &table, ActionScope::Entries)?;
-                        Ok(Entry { sets, priority: count - n, action, arguments })
+                        Ok(Entry { sets, priority: count.saturating_sub(n), action, arguments })
                     });
                     table.entries = Some(entries.collect::<Result<_, Problem>>()?);
                 }

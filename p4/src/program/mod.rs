@@ -1,7 +1,11 @@
 //! A checked program: names are resolved, types agree, constants are folded. What the interpreter runs.
 
-use crate::diagnostic::Span;
-use crate::syntax::ast::{BinaryOperator, UnaryOperator};
+mod code;
+
+pub use code::{
+    Argument, Call, Callee, Expression, ExpressionKind, Next, PacketMethod, Place, State, Statement,
+};
+
 use crate::value::Value;
 
 /// A type.
@@ -239,6 +243,14 @@ pub struct Table {
     pub nic_group: Option<u32>,
 }
 
+impl Table {
+    /// Whether priorities choose between entries that match: where ternary or optional keys overlap.
+    #[must_use]
+    pub fn has_priorities(&self) -> bool {
+        self.keys.iter().any(|key| matches!(key.kind, MatchKind::Ternary | MatchKind::Optional))
+    }
+}
+
 /// A key.
 #[derive(Clone, Debug)]
 pub struct Key {
@@ -296,169 +308,6 @@ pub enum Set {
     Mask(crate::bits::Bits, crate::bits::Bits),
     /// From the first to the second.
     Range(crate::bits::Bits, crate::bits::Bits),
-}
-
-/// A state of a parser.
-#[derive(Clone, Debug)]
-pub struct State {
-    /// Its name.
-    pub name: String,
-    /// What it does.
-    pub body: Vec<Statement>,
-    /// What it looks at to choose the next.
-    pub keys: Vec<Expression>,
-    /// The first whose sets match is next.
-    pub cases: Vec<(Vec<Set>, Next)>,
-}
-
-/// Where a parser goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
-    /// A state.
-    State(usize),
-    /// The end, all well.
-    Accept,
-    /// The end, with an error.
-    Reject,
-}
-
-/// A place that holds a value.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
-    /// The slot.
-    pub slot: usize,
-    /// Fields, from the outside in.
-    pub path: Vec<usize>,
-    /// Bits of it.
-    pub slice: Option<(u32, u32)>,
-    /// As written.
-    pub text: String,
-}
-
-/// An expression.
-#[derive(Clone, Debug)]
-pub struct Expression {
-    /// What it is.
-    pub kind: ExpressionKind,
-    /// Its type.
-    pub ty: Type,
-    /// Where it is written.
-    pub span: Span,
-}
-
-/// The kinds of expressions.
-#[derive(Clone, Debug)]
-pub enum ExpressionKind {
-    /// A constant.
-    Constant(Value),
-    /// What a place holds.
-    Read(Place),
-    /// Bits of a value.
-    Slice(Box<Expression>, u32, u32),
-    /// An operator with one operand.
-    Unary(UnaryOperator, Box<Expression>),
-    /// An operator with two.
-    Binary(BinaryOperator, Box<Expression>, Box<Expression>),
-    /// One of two.
-    Conditional(Box<Expression>, Box<Expression>, Box<Expression>),
-    /// A number in another type.
-    Cast(Box<Expression>),
-    /// The values of a struct or tuple.
-    List(Vec<Expression>),
-    /// A header with these fields.
-    Header(Vec<Expression>),
-    /// Whether a header is valid.
-    IsValid(Place),
-    /// Applies a table; whether it hit.
-    TableHit(usize),
-    /// A call.
-    Call(Box<Call>),
-}
-
-/// A call.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// What is called.
-    pub callee: Callee,
-    /// Its arguments.
-    pub arguments: Vec<Argument>,
-    /// The types that its type parameters stand for.
-    pub types: Vec<Type>,
-}
-
-/// What can be called.
-#[derive(Clone, Debug)]
-pub enum Callee {
-    /// A function of the program.
-    Function(usize),
-    /// A function of the architecture.
-    ExternFunction(String),
-    /// A method of an extern object of the block.
-    Method(usize, String),
-    /// A method of an extern object outside of any block.
-    GlobalMethod(usize, String),
-    /// A method of the packet that is read or written.
-    PacketMethod(PacketMethod),
-    /// A block that this block has an instance of.
-    Block(usize),
-    /// One of the block's actions.
-    Action(usize),
-}
-
-/// Methods of `packet_in` and `packet_out`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PacketMethod {
-    /// `extract`
-    Extract,
-    /// `lookahead`
-    Lookahead,
-    /// `advance`
-    Advance,
-    /// `length`
-    Length,
-    /// `emit`
-    Emit,
-}
-
-/// An argument.
-#[derive(Clone, Debug)]
-pub enum Argument {
-    /// A value that goes in.
-    In(Expression),
-    /// A place whose value comes out.
-    Out(Place, Type),
-    /// A place whose value goes in and comes out.
-    InOut(Place),
-    /// The packet, or an extern object: nothing to copy.
-    Object,
-}
-
-/// A statement.
-#[derive(Clone, Debug)]
-pub enum Statement {
-    /// `place = value`
-    Assign(Place, Expression),
-    /// `setValid`, `setInvalid`
-    SetValid(Place, bool),
-    /// A call.
-    Call(Call),
-    /// Applies a table.
-    Apply(usize),
-    /// One or the other.
-    If(Expression, Vec<Statement>, Vec<Statement>),
-    /// By the action that a table chose; without a matching case the last.
-    Switch {
-        /// The table that is applied.
-        table: usize,
-        /// Actions and what to do after them.
-        cases: Vec<(Vec<usize>, Vec<Statement>)>,
-        /// What to do after all others.
-        default: Vec<Statement>,
-    },
-    /// Leaves the function, action or block.
-    Return(Option<Expression>),
-    /// Ends the control.
-    Exit,
 }
 
 impl Program {
@@ -534,5 +383,26 @@ impl Program {
     #[must_use]
     pub fn structure(&self, name: &str) -> Option<(usize, &Structure)> {
         self.structures.iter().enumerate().find(|(_, s)| s.name == name)
+    }
+}
+
+impl Program {
+    /// A value as a reader wants to see it: members of enums and errors by name.
+    #[must_use]
+    pub fn show_value(&self, ty: &Type, value: &Value) -> String {
+        match (ty, value) {
+            (Type::Enum(id), value) => {
+                let members = &self.enums[*id].members;
+                let found = match value {
+                    Value::Member(member) => members.get(*member),
+                    _ => members.iter().find(|(_, known)| known == value),
+                };
+                found.map_or_else(|| value.to_string(), |(name, _)| name.clone())
+            }
+            (Type::Error, Value::Member(member)) => {
+                self.errors.get(*member).cloned().unwrap_or_else(|| value.to_string())
+            }
+            _ => value.to_string(),
+        }
     }
 }

@@ -1,0 +1,181 @@
+//! `Conntrack`: between the values of a program and the reference of connection tracking.
+
+use super::LoadError;
+use crate::conntrack::{
+    Conntrack, Created, Family, Fragment, Key, NewConnection, Ports, TcpFlags, Tuple, Zone,
+};
+use crate::interpreter::Time;
+use crate::program::Program;
+use crate::value::Value;
+
+/// The structures whose fields are read here, in order.
+const STRUCTURES: &[(&str, &[&str])] = &[
+    ("zone_t", &["interface", "from_network"]),
+    ("tuple_t", &["source", "destination", "protocol", "source_port", "destination_port"]),
+    ("connection_key_t", &["zone", "flow"]),
+    ("connection_t", &["initiator", "responder", "flow", "icmp_type", "icmp_code", "reply"]),
+    ("fragment_t", &["zone", "source", "destination", "protocol", "identification", "ipv6"]),
+];
+
+const ENUMS: &[(&str, &[&str])] = &[("created_t", &["created", "not_syn", "quota"])];
+
+/// Whether the program declares what is read here.
+pub fn check(program: &Program) -> Result<(), LoadError> {
+    for (name, fields) in STRUCTURES {
+        let fits = program.structure(name).is_some_and(|(_, structure)| {
+            structure.fields.iter().map(|(field, _)| field).eq(fields.iter())
+        });
+        if !fits {
+            return Err(LoadError::Missing(format!("struct {name} {{ {} }}", fields.join("; "))));
+        }
+    }
+    for (name, members) in ENUMS {
+        let fits = program
+            .enumeration(name)
+            .is_some_and(|found| found.members.iter().map(|(member, _)| member).eq(members.iter()));
+        if !fits {
+            return Err(LoadError::Missing(format!("enum {name} {{ {} }}", members.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+/// Calls a method.
+pub fn call(
+    tracker: &mut Conntrack,
+    method: &str,
+    arguments: &mut [Value],
+    now: Time,
+) -> Result<Value, String> {
+    match method {
+        "lookup" => {
+            let found = tracker.lookup(key(&arguments[0]), flags(&arguments[1]), now);
+            if let Some((connection, reply)) = found {
+                arguments[2] = show(&connection, reply);
+            }
+            Ok(Value::Boolean(found.is_some()))
+        }
+        "related" => {
+            let found = tracker.related(key(&arguments[0]), now);
+            if let Some((connection, reply)) = found {
+                arguments[1] = show(&connection, reply);
+            }
+            Ok(Value::Boolean(found.is_some()))
+        }
+        "create" => {
+            let [_, _, initiator, responder, icmp_type, icmp_code, ..] = &arguments[..] else {
+                return Err("not the arguments of create".to_owned());
+            };
+            let connection = NewConnection {
+                key: key(&arguments[0]),
+                reverse: key(&arguments[1]),
+                initiator: number(initiator) as u16,
+                responder: number(responder) as u16,
+                icmp: (number(icmp_type) as u8, number(icmp_code) as u8),
+            };
+            let pick_up = arguments[7].as_boolean();
+            let created = tracker.create(connection, flags(&arguments[6]), pick_up, now);
+            Ok(Value::Member(match created {
+                Created::Created => 0,
+                Created::NotSyn => 1,
+                Created::Quota => 2,
+            }))
+        }
+        "update" => {
+            tracker.update(key(&arguments[0]), flags(&arguments[1]), now);
+            Ok(Value::Nothing)
+        }
+        "remove" => {
+            tracker.remove(key(&arguments[0]));
+            Ok(Value::Nothing)
+        }
+        "remember_fragment" => {
+            let ports = Ports {
+                source: number(&arguments[1]) as u16,
+                destination: number(&arguments[2]) as u16,
+                protocol: number(&arguments[3]) as u8,
+            };
+            tracker.remember_fragment(fragment(&arguments[0]), ports, now);
+            Ok(Value::Nothing)
+        }
+        "find_fragment" => {
+            let found = tracker.find_fragment(fragment(&arguments[0]), now);
+            if let Some(ports) = found {
+                arguments[1] = Value::bits(16, ports.source);
+                arguments[2] = Value::bits(16, ports.destination);
+                arguments[3] = Value::bits(8, ports.protocol);
+            }
+            Ok(Value::Boolean(found.is_some()))
+        }
+        _ => Err("unknown to the interpreter".to_owned()),
+    }
+}
+
+fn fields(value: &Value) -> &[Value] {
+    match value {
+        Value::List(fields) => fields,
+        other => unreachable!("checked as a struct, but is {other:?}"),
+    }
+}
+
+fn number(value: &Value) -> u128 {
+    value.as_bits().value().as_u128()
+}
+
+fn flags(value: &Value) -> TcpFlags {
+    TcpFlags(number(value) as u8)
+}
+
+fn zone(value: &Value) -> Zone {
+    let fields = fields(value);
+    Zone { interface: number(&fields[0]) as u16, from_network: fields[1].as_boolean() }
+}
+
+fn tuple(value: &Value) -> Tuple {
+    let fields = fields(value);
+    Tuple {
+        source: number(&fields[0]),
+        destination: number(&fields[1]),
+        protocol: number(&fields[2]) as u8,
+        source_port: number(&fields[3]) as u16,
+        destination_port: number(&fields[4]) as u16,
+    }
+}
+
+fn key(value: &Value) -> Key {
+    let fields = fields(value);
+    Key { zone: zone(&fields[0]), tuple: tuple(&fields[1]) }
+}
+
+fn fragment(value: &Value) -> Fragment {
+    let fields = fields(value);
+    Fragment {
+        zone: zone(&fields[0]),
+        source: number(&fields[1]),
+        destination: number(&fields[2]),
+        identification: number(&fields[4]) as u32,
+        family: if fields[5].as_boolean() {
+            Family::V6
+        } else {
+            Family::V4 { protocol: number(&fields[3]) as u8 }
+        },
+    }
+}
+
+fn show(connection: &NewConnection, reply: bool) -> Value {
+    let tuple = connection.key.tuple;
+    Value::List(vec![
+        Value::bits(16, connection.initiator),
+        Value::bits(16, connection.responder),
+        Value::List(vec![
+            Value::bits(128, tuple.source),
+            Value::bits(128, tuple.destination),
+            Value::bits(8, tuple.protocol),
+            Value::bits(16, tuple.source_port),
+            Value::bits(16, tuple.destination_port),
+        ]),
+        Value::bits(8, connection.icmp.0),
+        Value::bits(8, connection.icmp.1),
+        Value::Boolean(reply),
+    ])
+}

@@ -1,0 +1,113 @@
+//! What the architecture provides: hashes and checksums, counters, meters, connection tracking.
+
+mod conntrack;
+pub mod counter;
+mod hash;
+pub mod meter;
+
+use super::Time;
+use crate::conntrack::Conntrack;
+use crate::program::Program;
+use crate::value::Value;
+use counter::Counter;
+use meter::Meter;
+
+/// Why a program cannot be loaded.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No package.
+    #[error("the program has no `main`")]
+    NoMain,
+    /// An architecture that is not known.
+    #[error("the package `{0}` is unknown to the interpreter; it knows {1}")]
+    UnknownPackage(String, &'static str),
+    /// Something that the architecture needs is not declared as it should be.
+    #[error("the architecture needs {0}")]
+    Missing(String),
+    /// An extern that is not known.
+    #[error("the extern `{0}` is unknown to the interpreter")]
+    UnknownExtern(String),
+    /// A constructor's arguments that make no sense.
+    #[error("`{0}`: {1}")]
+    Arguments(String, &'static str),
+}
+
+/// What an extern may know.
+pub struct Context {
+    /// The time of the packet.
+    pub now: Time,
+    /// The length of the packet in bytes.
+    pub packet_length: u32,
+}
+
+/// An extern object with its state.
+pub enum Extern {
+    /// `Counter`
+    Counter(Counter),
+    /// `Meter`
+    Meter(Meter),
+    /// `Conntrack`
+    Conntrack(Box<Conntrack>),
+}
+
+impl Extern {
+    /// An object of this type.
+    pub fn new(name: &str, arguments: &[Value], program: &Program) -> Result<Self, LoadError> {
+        let number = |n: usize| arguments[n].as_bits().to_count();
+        match name {
+            "Counter" => Ok(Self::Counter(Counter::new(number(0)))),
+            "Meter" => Ok(Self::Meter(Meter::new(number(0)))),
+            "Conntrack" => {
+                conntrack::check(program)?;
+                let tracker = Conntrack::new(number(0) as usize, number(1) as usize);
+                Ok(Self::Conntrack(Box::new(tracker)))
+            }
+            _ => Err(LoadError::UnknownExtern(name.to_owned())),
+        }
+    }
+
+    /// Calls a method; `out` arguments are left in their places.
+    pub fn call(
+        &mut self,
+        method: &str,
+        arguments: &mut [Value],
+        context: &Context,
+    ) -> Result<Value, String> {
+        match self {
+            Self::Counter(counter) => {
+                counter.count(arguments[0].as_bits().to_count(), context.packet_length)?;
+                Ok(Value::Nothing)
+            }
+            Self::Meter(meter) => {
+                let cell = arguments[0].as_bits().to_count();
+                let color = meter.execute(cell, context.packet_length, context.now)?;
+                Ok(Value::Member(color as usize))
+            }
+            Self::Conntrack(tracker) => conntrack::call(tracker, method, arguments, context.now),
+        }
+    }
+}
+
+/// Calls a function of the architecture.
+pub fn function(name: &str, arguments: &[Value]) -> Result<Value, super::Fault> {
+    match name {
+        "internet_checksum" => Ok(Value::bits(16, hash::internet(&bytes(&arguments[0], name)?))),
+        "encapsulation_hash" => Ok(Value::bits(16, hash::crc16(&bytes(&arguments[0], name)?))),
+        _ => Err(super::Fault::Extern {
+            object: name.to_owned(),
+            method: "call".to_owned(),
+            reason: "unknown to the interpreter".to_owned(),
+        }),
+    }
+}
+
+/// The bytes of a value as a packet has them.
+fn bytes(value: &Value, function: &str) -> Result<Vec<u8>, super::Fault> {
+    let mut output = super::packet::PacketOut::default();
+    output.write(value);
+    output.bytes().ok_or_else(|| super::Fault::Extern {
+        object: function.to_owned(),
+        method: "call".to_owned(),
+        reason: "the data are no whole bytes".to_owned(),
+    })
+}
