@@ -166,7 +166,7 @@ unsafe extern "C" fn profile_delete(
     error: *mut rte_mtr_error,
 ) -> c_int {
     // SAFETY: DPDK passes ethdevs of ours.
-    unsafe { done(dev, error, |eswitch, port, _| eswitch.meter_profile_delete(port, id)) }
+    unsafe { done(dev, error, |eswitch, port, now| eswitch.meter_profile_delete(port, id, now)) }
 }
 
 unsafe extern "C" fn profile_get(
@@ -218,7 +218,7 @@ unsafe extern "C" fn policy_delete(
     error: *mut rte_mtr_error,
 ) -> c_int {
     // SAFETY: DPDK passes ethdevs of ours.
-    unsafe { done(dev, error, |eswitch, port, _| eswitch.meter_policy_delete(port, id)) }
+    unsafe { done(dev, error, |eswitch, port, now| eswitch.meter_policy_delete(port, id, now)) }
 }
 
 unsafe extern "C" fn policy_get(
@@ -257,7 +257,7 @@ unsafe extern "C" fn create(
 
 unsafe extern "C" fn destroy(dev: *mut rte_eth_dev, id: u32, error: *mut rte_mtr_error) -> c_int {
     // SAFETY: DPDK passes ethdevs of ours.
-    unsafe { done(dev, error, |eswitch, port, _| eswitch.meter_destroy(port, id)) }
+    unsafe { done(dev, error, |eswitch, port, now| eswitch.meter_destroy(port, id, now)) }
 }
 
 unsafe extern "C" fn enable(dev: *mut rte_eth_dev, id: u32, error: *mut rte_mtr_error) -> c_int {

@@ -46,11 +46,11 @@ impl PolicyEntry {
         self.programs.get(domain as usize)?.as_ref()?.get(color as usize)
     }
 
-    /// Whether it decides where packets go that are not red.
+    /// Whether it decides where packets go that are neither red nor dropped.
     fn decides(&self, domain: Domain) -> bool {
-        [Color::Green, Color::Yellow].into_iter().any(|color| {
-            self.program(domain, color).is_some_and(|program| program.fate != Fate::Default)
-        })
+        let fate = |color| self.program(domain, color).map(|program| &program.fate);
+        fate(Color::Green).is_some_and(|fate| *fate != Fate::Default)
+            || fate(Color::Yellow).is_some_and(|fate| !matches!(fate, Fate::Default | Fate::Drop))
     }
 }
 

@@ -416,8 +416,15 @@ impl Eswitch {
     ///
     /// # Errors
     /// `ENOENT` for an unknown one, `EBUSY` while meters use it.
-    pub fn meter_profile_delete(&mut self, port: u16, id: u32) -> Result<(), MeterError> {
+    pub fn meter_profile_delete(
+        &mut self,
+        port: u16,
+        id: u32,
+        now: Time,
+    ) -> Result<(), MeterError> {
         self.meter_port(port)?;
+        // Rules that have left by now no longer use it.
+        self.settle(now);
         let entry = self.meters.profile_id(port, id)?;
         if self.meters.profiles.get(entry).is_some_and(|profile| profile.users > 0) {
             let message = "meters use the profile; destroy them first";
@@ -529,8 +536,10 @@ impl Eswitch {
     ///
     /// # Errors
     /// `ENOENT` for an unknown one, `EBUSY` while meters use it.
-    pub fn meter_policy_delete(&mut self, port: u16, id: u32) -> Result<(), MeterError> {
+    pub fn meter_policy_delete(&mut self, port: u16, id: u32, now: Time) -> Result<(), MeterError> {
         self.meter_port(port)?;
+        // Rules that have left by now no longer use it.
+        self.settle(now);
         let entry = self.meters.policy_id(port, id)?;
         if self.meters.policies.get(entry).is_some_and(|policy| policy.users > 0) {
             let message = "meters use the policy; destroy them first";
@@ -644,8 +653,10 @@ impl Eswitch {
     ///
     /// # Errors
     /// `ENOENT` for an unknown one, `EBUSY` while rules or policies use it.
-    pub fn meter_destroy(&mut self, port: u16, id: u32) -> Result<(), MeterError> {
+    pub fn meter_destroy(&mut self, port: u16, id: u32, now: Time) -> Result<(), MeterError> {
         self.meter_port(port)?;
+        // Rules that have left by now no longer use it.
+        self.settle(now);
         let meter = self.meters.meter_id(port, id)?;
         if self.meters.meters.get(meter).is_some_and(|meter| meter.users > 0) {
             let message = "rules or policies use the meter; destroy them first";
