@@ -63,6 +63,7 @@ pub struct Hardware {
     snapshot: Arc<Snapshot>,
     /// The version of the learned neighbours that the tunnels' rules were made with.
     neighbors: u64,
+    settings: OffloadSettings,
     /// How late counters tell of a packet. Zero: they show it at once, and are read whenever one moved.
     counter_delay: Duration,
     /// Until when a counter may tell something new.
@@ -114,6 +115,7 @@ impl Hardware {
             nic: simulated,
             snapshot: first,
             neighbors: 0,
+            settings,
             counter_delay,
             news_until: Time::ZERO,
             notices: Vec::new(),
@@ -147,7 +149,7 @@ impl Hardware {
             self.neighbors = neighbors;
             self.program(&shard.underlay().known().collect());
         }
-        if !self.counter_delay.is_zero() {
+        if !self.counter_delay.is_zero() || self.nic.owes_since().is_some() {
             self.manager.advance(now);
         }
         loop {
@@ -173,9 +175,14 @@ impl Hardware {
         std::mem::take(&mut self.notices)
     }
 
-    /// When something is due next. Counters are not read while no packet moves them: a capture may be silent for years.
+    /// When something is due next. Counters are not read while no packet moves them, and a NIC that does not answer in time is
+    /// looked after no longer: a capture may be silent for years.
     pub fn next_time(&self) -> Option<Time> {
-        let poll = Some(self.manager.next_time()).filter(|time| *time < self.news_until);
+        let poll = Duration::from_millis(self.settings.poll_interval_ms);
+        let patience = Duration::from_millis(self.settings.answer_within_ms) + 2 * poll;
+        let answers_until = self.nic.owes_since().map_or(Time::ZERO, |asked| asked + patience);
+        let looks_until = self.news_until.max(answers_until);
+        let poll = Some(self.manager.next_time()).filter(|time| *time < looks_until);
         let manager = self.manager.next_retry();
         [poll, manager, self.nic.next_time()].into_iter().flatten().min()
     }

@@ -16,7 +16,7 @@ const PROXY: u16 = 0;
 const QUEUE: u32 = 0;
 /// Operations in flight in the queue.
 const QUEUE_SIZE: u32 = 1024;
-/// How often completions are asked for while operations are in flight.
+/// How often completions are asked for while operations are in flight. When there are none, nobody sees that they are asked for.
 const PULL_INTERVAL: Duration = Duration::from_micros(10);
 /// Rules a template table has room for.
 const TABLE_CAPACITY: u32 = 1 << 20;
@@ -45,6 +45,8 @@ pub struct SimulatedNic {
     /// Asynchronous operations whose completion is awaited, by number.
     in_flight: HashMap<u64, Operation>,
     operations: u64,
+    /// When the last of them was begun.
+    begun: Time,
     /// When completions were last asked for.
     pulled: Time,
     tickets: HashMap<RuleId, Ticket>,
@@ -87,6 +89,7 @@ impl SimulatedNic {
             answers: VecDeque::new(),
             in_flight: HashMap::new(),
             operations: 0,
+            begun: Time::ZERO,
             pulled: Time::ZERO,
             tickets: HashMap::new(),
             trace: Trace::default(),
@@ -148,13 +151,14 @@ impl SimulatedNic {
         self.answers.push_back((at, ticket, Reply::Removed(removed.map(|_| last))));
     }
 
-    fn enqueue(&mut self) -> Enqueue {
+    fn enqueue(&mut self, now: Time) -> Enqueue {
         self.operations += 1;
+        self.begun = now;
         Enqueue { queue: QUEUE, postpone: false, user_data: self.operations }
     }
 
     fn enqueue_create(&mut self, now: Time, ticket: Ticket, rule: &Rule) {
-        let enqueue = self.enqueue();
+        let enqueue = self.enqueue(now);
         let wanted = shape(rule);
         let table = self.tables.iter().find(|(template, _)| *template == wanted);
         let created = if let Some((_, table)) = table {
@@ -183,7 +187,7 @@ impl SimulatedNic {
 
     fn enqueue_destroy(&mut self, now: Time, ticket: Ticket, rule: RuleId) {
         let last = self.query(now, rule).ok();
-        let enqueue = self.enqueue();
+        let enqueue = self.enqueue(now);
         match self.switch.enqueue_destroy(PROXY, enqueue, rule, to_sim(now)) {
             Ok(()) => {
                 self.tickets.remove(&rule);
@@ -227,7 +231,7 @@ impl SimulatedNic {
     }
 
     fn clean_up(&mut self, now: Time, rule: RuleId) {
-        let enqueue = self.enqueue();
+        let enqueue = self.enqueue(now);
         // Nothing depends on it but the room that the handle takes.
         if self.switch.enqueue_destroy(PROXY, enqueue, rule, to_sim(now)).is_ok() {
             self.in_flight.insert(enqueue.user_data, Operation::CleanUp);
@@ -237,8 +241,18 @@ impl SimulatedNic {
     /// When something is due next, as far as the NIC knows beforehand.
     pub fn next_time(&self) -> Option<Time> {
         let answers = self.answers.iter().map(|(at, ..)| *at);
-        let pull = (!self.in_flight.is_empty()).then(|| self.pulled + PULL_INTERVAL);
+        let complete = self.switch.next_completion(PROXY, QUEUE).map(|at| Time(at.0));
+        let pull = complete.map(|at| {
+            let wait = (at - self.pulled).as_nanos().div_ceil(PULL_INTERVAL.as_nanos()).max(1);
+            let wait = wait.saturating_mul(PULL_INTERVAL.as_nanos());
+            self.pulled + Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX))
+        });
         answers.chain(pull).min()
+    }
+
+    /// When it was last asked for anything, while it owes answers.
+    pub fn owes_since(&self) -> Option<Time> {
+        (!self.in_flight.is_empty()).then_some(self.begun)
     }
 
     /// Takes a frame from what is behind a port through the rules.

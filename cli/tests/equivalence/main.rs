@@ -18,7 +18,7 @@ mod world;
 use std::cell::Cell;
 use std::time::Duration;
 
-use cli::replay::{Card, Input};
+use cli::replay::{Card, EventKind, Input};
 use dpu_app::datapath::settings::Settings;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestCaseResult};
@@ -109,6 +109,43 @@ fn a_nic_that_refuses_changes_nothing_that_can_be_seen() {
         })
     });
     assert!(hardware.get() > 0, "no packet took the hardware path");
+}
+
+/// A NIC that answers hours late is in doubt meanwhile, and nobody waits for it: neither flows nor whoever replays.
+#[test]
+fn a_nic_that_does_not_answer_in_time_is_in_doubt() {
+    const SECOND: u64 = 1_000_000_000;
+    let world = world::plain_world(false);
+    let flow = traffic::Flow { vpc: 0, from: 0, to: Some(1), v6: false, tcp: true, port: 1000 };
+    let packet = || traffic::Step::Packet(traffic::Packet::plain(flow, false, "A"));
+    let timed = |gap, step| traffic::Timed { gap, step };
+    let mut steps = vec![timed(0, traffic::Step::Open(flow))];
+    // After the static rules, and after the connection's.
+    steps.extend([3605, 5, 3595, 5].map(|gap| timed(gap * SECOND, packet())));
+    let scenario = Scenario::new(&world, &steps, Settings::default()).expect("the world is good");
+    let file = scenario.capture();
+    let input = Input::read(&file, &Settings::default()).expect("the capture is good");
+    let off = scenario.play(&input, None);
+    let profile = Profile::named("bluefield3-hws-22.11").expect("there is such a profile");
+    let late = Duration::from_hours(1);
+    let faults = Faults { completion_delay: late, ..Faults::default() };
+    let on = scenario.play(&input, Some(Card { profile, faults }));
+    assert_eq!(off.departures, on.departures);
+    let mut said: Vec<_> = on
+        .events
+        .iter()
+        .filter_map(|event| match &event.kind {
+            EventKind::FlowOffloaded(_) => Some((event.time.0 / SECOND, "offloaded")),
+            EventKind::FlowNotOffloaded { reason, .. } => Some((event.time.0 / SECOND, *reason)),
+            _ => None,
+        })
+        .collect();
+    // Of both directions.
+    said.dedup();
+    let waits = "static_rules";
+    let expected =
+        [(0, waits), (10, waits), (3600, waits), (3610, "unanswered"), (7200, "offloaded")];
+    assert_eq!(said, expected);
 }
 
 /// No packet of ordinary traffic is lost, whatever the NIC's profile, however late it answers, and whatever fails in it.

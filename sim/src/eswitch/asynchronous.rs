@@ -257,6 +257,14 @@ impl Eswitch {
         self.settle(now);
     }
 
+    /// When the next operation of a queue that was pushed is complete: [`Self::pull`] has nothing new before. `None` when nothing is
+    /// on its way there, or nothing moves.
+    #[must_use]
+    pub fn next_completion(&self, port: u16, queue: u32) -> Option<Time> {
+        let found = self.queues.get(&(port, queue)).filter(|_| self.frozen_queue != Some(queue))?;
+        found.pushed.front().map(|(at, _)| *at)
+    }
+
     /// Appends to `completions` the results, at most `most`, of operations that are complete; returns how many.
     ///
     /// # Errors
