@@ -17,7 +17,7 @@ use std::mem::zeroed;
 use std::ptr;
 
 use dpdk_sys as c;
-use libc::{EINVAL, ENOTSUP};
+use libc::{EINVAL, ENOENT, ENOTSUP};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -135,7 +135,6 @@ fn with_action(kind: u32, conf: RawConf) -> RawRule {
 fn malformed_lists_and_items_are_refused_where_they_are() {
     const ITEM: u32 = c::RTE_FLOW_ERROR_TYPE_ITEM;
     const ITEMS: u32 = c::RTE_FLOW_ERROR_TYPE_ITEM_NUM;
-    const ACTION: u32 = c::RTE_FLOW_ERROR_TYPE_ACTION;
     const ACTIONS: u32 = c::RTE_FLOW_ERROR_TYPE_ACTION_NUM;
     let ipv4 = |spec: bool, last: bool, mask: bool| {
         let given = |is_there: bool| is_there.then(|| vec![0xff; 20]);
@@ -158,6 +157,8 @@ fn malformed_lists_and_items_are_refused_where_they_are() {
     ]);
 }
 
+/// The type of a refusal for an action.
+const ACTION: u32 = c::RTE_FLOW_ERROR_TYPE_ACTION;
 /// The type of a refusal for what an action's configuration says.
 const CONF: u32 = c::RTE_FLOW_ERROR_TYPE_ACTION_CONF;
 
@@ -210,11 +211,11 @@ fn malformed_configurations_are_refused_where_they_are() {
         ("more queues than any card has", rss(Some(0), 4097, 0), CONF, EINVAL),
         ("more queues than memory", rss(Some(0), u32::MAX, 0), CONF, EINVAL),
         ("a longer key than any", rss(Some(0), 1, u32::MAX), CONF, EINVAL),
-        ("a width of 0", ttl(0, 0), CONF, EINVAL),
-        ("a width beyond the field", ttl(0, 9), CONF, EINVAL),
-        ("an offset beyond all numbers", ttl(u32::MAX, 8), CONF, EINVAL),
+        ("a width of 0", ttl(0, 0), ACTION, EINVAL),
+        ("a width beyond the field", ttl(0, 9), ACTION, EINVAL),
+        ("an offset beyond all numbers", ttl(u32::MAX, 8), ACTION, EINVAL),
         ("an unknown field", modify(9999, 0, 8), CONF, ENOTSUP),
-        ("no such action", with_action(c::RTE_FLOW_ACTION_TYPE_INDIRECT, never), CONF, EINVAL),
+        ("no such action", with_action(c::RTE_FLOW_ACTION_TYPE_INDIRECT, never), ACTION, ENOENT),
         ("no actions of samples", with_sample(List::Null), CONF, EINVAL),
         ("samples of samples", with_sample(List::Ended(vec![inner])), CONF, EINVAL),
         ("a jump in a circle", transfer(vec![eth()], vec![own_group]), CONF, EINVAL),

@@ -198,11 +198,12 @@ fn conf(kind: u32) -> BoxedStrategy<RawConf> {
                 })
                 .boxed()
         }
-        c::RTE_FLOW_ACTION_TYPE_VXLAN_ENCAP => {
-            use ItemKind::{Eth, Ipv4, Ipv6, Udp, Vxlan};
-            let usual: Vec<Vec<RawItem>> = [[Eth, Ipv4, Udp, Vxlan], [Eth, Ipv6, Udp, Vxlan]]
-                .map(|kinds| kinds.map(bare).into())
-                .into();
+        c::RTE_FLOW_ACTION_TYPE_VXLAN_ENCAP | c::RTE_FLOW_ACTION_TYPE_NVGRE_ENCAP => {
+            use ItemKind::{Eth, Ipv4, Ipv6, Nvgre, Udp, Vxlan};
+            let usual: [&[ItemKind]; 3] =
+                [&[Eth, Ipv4, Udp, Vxlan], &[Eth, Ipv6, Udp, Vxlan], &[Eth, Ipv4, Nvgre]];
+            let usual: Vec<Vec<RawItem>> =
+                usual.iter().map(|kinds| kinds.iter().copied().map(bare).collect()).collect();
             list(select(usual), item().boxed()).prop_map(RawConf::Definition).boxed()
         }
         c::RTE_FLOW_ACTION_TYPE_RAW_ENCAP => (header_and_size(), filling())
