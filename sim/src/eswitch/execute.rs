@@ -78,7 +78,10 @@ impl Engine<'_> {
                         ageing.hit(self.now);
                     }
                 }
-                Step::Rewrite(rewrite) => rewrite.run(subject, frame),
+                Step::Rewrite(rewrite) => {
+                    subject.find_again(frame.bytes());
+                    rewrite.run(subject, frame);
+                }
                 Step::Mark(mark) => subject.registers.mark = Some(*mark),
                 Step::Flag => subject.registers.flag = true,
                 Step::Color(color) => {
@@ -148,7 +151,7 @@ fn reshape(
         }
         _ => return Ok(()),
     }
-    subject.parse_again(frame.bytes());
+    subject.reshaped();
     Ok(())
 }
 

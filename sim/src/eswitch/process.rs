@@ -4,6 +4,7 @@ use packet::Frame;
 use rte_flow::{Color, Domain, Steering};
 
 use super::execute::{Engine, Place};
+use super::headers;
 use super::port::{PortRole, Ports};
 use super::program::{Fate, Spread};
 use super::rule::{GroupKey, RuleId};
@@ -181,7 +182,7 @@ impl Eswitch {
             (Outcome::Dropped(cause), _) => return Verdict::Dropped(cause),
         };
         match to {
-            Ingress::Represented(port) => egress(&mut self.ports, port, &mut subject, frame),
+            Ingress::Represented(port) => egress(&mut self.ports, port, frame),
             Ingress::Representor(port) => self.receive(port, now, subject, frame, trace),
         }
     }
@@ -298,7 +299,7 @@ impl Eswitch {
                 let shared = |spread| self.spreads.get(spread);
                 match (destination(fate, shared, &mut subject, &frame), place.group.port) {
                     (Some(Destination::Represented(port)), _) => {
-                        egress(&mut self.ports, port, &mut subject, &frame)
+                        egress(&mut self.ports, port, &frame)
                     }
                     (Some(Destination::Representor(port)), _) => {
                         self.receive(port, now, subject, &mut frame, &mut Trace::default())
@@ -357,9 +358,8 @@ fn delivered(port: u16, queue: RxQueue, hash: Option<u32>, registers: &Registers
 }
 
 /// Sends a packet out of a port, if it is not too long.
-fn egress(ports: &mut Ports, port: u16, subject: &mut Subject, frame: &Frame<'_>) -> Verdict {
-    subject.refresh(frame.bytes());
-    let link = subject.headers.outer.map_or(0, |layer| layer.link_length());
+fn egress(ports: &mut Ports, port: u16, frame: &Frame<'_>) -> Verdict {
+    let link = headers::link_length(frame.bytes());
     let Some(found) = ports.get_mut(port) else {
         return Verdict::Dropped(DropCause::UnknownPort(port));
     };

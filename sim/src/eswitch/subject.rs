@@ -229,32 +229,54 @@ pub struct Subject {
     origin: Ingress,
     present: u64,
     integrity: [Option<u8>; 2],
-    stale: bool,
+    stale: Stale,
+}
+
+/// What of the headers is no longer as it was when they were looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stale {
+    /// Nothing.
+    No,
+    /// What they say.
+    Contents,
+    /// Where they are.
+    Places,
 }
 
 impl Subject {
     /// A packet that has just entered.
+    #[inline]
     pub fn new(frame: &[u8], origin: Ingress, registers: Registers) -> Self {
         let headers = Headers::parse(frame);
         let present = present(&headers);
-        Self { headers, registers, origin, present, integrity: [None; 2], stale: false }
-    }
-
-    /// Looks at the headers again, because a rule changed them.
-    pub fn parse_again(&mut self, frame: &[u8]) {
-        *self = Self::new(frame, self.origin, self.registers);
+        Self { headers, registers, origin, present, integrity: [None; 2], stale: Stale::No }
     }
 
     /// Remembers that bytes were rewritten in place, which moves no header: to be followed by [`Self::refresh`] before the
     /// next lookup.
     pub fn rewritten(&mut self) {
-        self.stale = true;
+        if self.stale == Stale::No {
+            self.stale = Stale::Contents;
+        }
     }
 
-    /// Looks at the headers again, if they were rewritten.
+    /// Remembers that headers came or went: to be followed by [`Self::refresh`], or [`Self::find_again`] at least, before the
+    /// next look at a header.
+    pub fn reshaped(&mut self) {
+        self.stale = Stale::Places;
+    }
+
+    /// Looks at the headers again, if a rule changed them.
     pub fn refresh(&mut self, frame: &[u8]) {
-        if self.stale {
-            self.parse_again(frame);
+        if self.stale != Stale::No {
+            *self = Self::new(frame, self.origin, self.registers);
+        }
+    }
+
+    /// Looks at the headers again, if they are no longer where they were.
+    pub fn find_again(&mut self, frame: &[u8]) {
+        if self.stale == Stale::Places {
+            self.refresh(frame);
         }
     }
 

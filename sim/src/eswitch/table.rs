@@ -67,6 +67,19 @@ impl Slot {
         true
     }
 
+    /// The best rule that stands after a rank and is in force.
+    fn best(
+        &self,
+        after: Option<Rank>,
+        in_force: impl Fn(RuleId) -> bool,
+    ) -> Option<(Rank, RuleId)> {
+        let (rank, rule) = self.first;
+        if after < Some(rank) && in_force(rule) {
+            return Some(self.first);
+        }
+        self.after(after).find(|(_, rule)| in_force(*rule))
+    }
+
     /// The rules that stand after a rank.
     fn after(&self, after: Option<Rank>) -> impl Iterator<Item = (Rank, RuleId)> {
         let first = Some(self.first).filter(|(rank, _)| after < Some(*rank));
@@ -276,8 +289,10 @@ impl Table {
             }
             let Some(key) = table.shape.key(subject, frame, &mut buffer) else { continue };
             let Some(slot) = table.find(&self.hasher, key) else { continue };
-            let hit = slot.after(after).find(|(_, rule)| in_force(*rule));
-            best = [best, hit].into_iter().flatten().min_by_key(|(rank, _)| *rank);
+            let Some(hit) = slot.best(after, &in_force) else { continue };
+            if best.is_none_or(|(rank, _)| hit.0 < rank) {
+                best = Some(hit);
+            }
         }
         for ranged in &self.ranged {
             if best.is_some_and(|(rank, _)| rank < ranged.rank) {

@@ -43,7 +43,9 @@ impl FaultyLink {
                 arrived: VecDeque::new(),
             }),
         };
-        new.set(faults);
+        if faults != LinkFaults::default() {
+            new.set(faults);
+        }
         new
     }
 

@@ -64,6 +64,43 @@ pub struct Layer {
     pub(super) network_fits: bool,
 }
 
+/// An Ethernet header with the tags that the parser steps over.
+struct Link {
+    /// Behind all tags.
+    ether_type: u16,
+    controls: [Option<[u8; 2]>; 2],
+    tags: u8,
+}
+
+impl Link {
+    fn parse(frame: &[u8], start: usize) -> Option<Self> {
+        let ether_type = bytes::u16(frame, start + 12)?;
+        let mut link = Self { ether_type, controls: [None; 2], tags: 0 };
+        for control in &mut link.controls {
+            let at = start + length(link.tags);
+            if !ethernet::is_vlan(link.ether_type) {
+                break;
+            }
+            let (Some(tag), Some(next)) = (bytes::u16(frame, at), bytes::u16(frame, at + 2)) else {
+                break;
+            };
+            *control = Some(tag.to_be_bytes());
+            link.ether_type = next;
+            link.tags += 1;
+        }
+        Some(link)
+    }
+}
+
+fn length(tags: u8) -> usize {
+    14 + 4 * usize::from(tags)
+}
+
+/// Length in bytes of a frame's Ethernet header with its tags, what an MTU does not count; 0 where it is cut short.
+pub fn link_length(frame: &[u8]) -> usize {
+    Link::parse(frame, 0).map_or(0, |link| length(link.tags))
+}
+
 impl Layer {
     const fn empty(frame: &[u8]) -> Self {
         Self {
@@ -84,32 +121,18 @@ impl Layer {
     }
 
     /// The stack that begins with an Ethernet header; `None` where it is cut short.
+    #[inline]
     pub(super) fn ethernet(frame: &[u8], start: usize) -> Option<Self> {
-        let mut ether_type = bytes::u16(frame, start + 12)?;
-        let mut at = start + 14;
-        let mut layer = Self { ethernet: Some(start), ..Self::empty(frame) };
-        let mut controls = [None; 2];
-        for control in &mut controls {
-            if !ethernet::is_vlan(ether_type) {
-                break;
-            }
-            let (Some(tag), Some(next)) = (bytes::u16(frame, at), bytes::u16(frame, at + 2)) else {
-                break;
-            };
-            *control = Some(tag.to_be_bytes());
-            ether_type = next;
-            layer.tags += 1;
-            at += 4;
-        }
+        let Link { ether_type, controls: [first, second], tags } = Link::parse(frame, start)?;
         let [high, low] = ether_type.to_be_bytes();
-        layer.ethernet_type = [high, low, u8::from(layer.tags > 0)];
-        let [first, second] = controls;
+        let mut layer = Self { ethernet: Some(start), tags, ..Self::empty(frame) };
+        layer.ethernet_type = [high, low, u8::from(tags > 0)];
         let more = u8::from(second.is_some());
         layer.vlans = [
             first.map(|[c0, c1]| [c0, c1, high, low, more]),
             second.map(|[c0, c1]| [c0, c1, high, low, 0]),
         ];
-        layer.network(frame, ether_type, at);
+        layer.network(frame, ether_type, start + layer.link_length());
         Some(layer)
     }
 
@@ -122,7 +145,7 @@ impl Layer {
 
     /// Length of the Ethernet header with its tags, in bytes; what an MTU does not count.
     pub fn link_length(&self) -> usize {
-        self.ethernet.map_or(0, |_| 14 + 4 * usize::from(self.tags))
+        self.ethernet.map_or(0, |_| length(self.tags))
     }
 
     /// Offset after what this stack's innermost header carries.

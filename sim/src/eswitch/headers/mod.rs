@@ -9,7 +9,7 @@ mod tunnel;
 
 pub use rte_flow::Depth;
 
-pub use layer::{Layer, Network, Transport};
+pub use layer::{Layer, Network, Transport, link_length};
 pub use tunnel::{Gre, Tunnel, geneve_option};
 
 use tunnel::Carried;
@@ -27,6 +27,7 @@ pub struct Headers {
 
 impl Headers {
     /// Parses a frame.
+    #[inline]
     pub fn parse(frame: &[u8]) -> Self {
         let outer = Layer::ethernet(frame, 0);
         let found = outer.as_ref().and_then(|outer| tunnel::find(frame, outer));
