@@ -42,6 +42,7 @@ pub fn lower(
         tags: [Tags::Unasked; 2],
         has_origin: false,
         has_option_length: false,
+        has_tunnel: false,
     };
     let mut layers = Layers::new(&rules.profile.matching);
     for (index, item) in items.iter().enumerate() {
@@ -73,6 +74,7 @@ struct Lowering<'a> {
     tags: [Tags; 2],
     has_origin: bool,
     has_option_length: bool,
+    has_tunnel: bool,
 }
 
 impl Lowering<'_> {
@@ -125,8 +127,13 @@ impl Lowering<'_> {
                 if position.tag == 0 { Block::Vlan(depth) } else { Block::SecondVlan(depth) }
             }
             Item::ArpEthIpv4(_) => Block::Arp(depth),
-            Item::Ipv4(_) => Block::Ipv4(depth),
-            Item::Ipv6(_) => Block::Ipv6(depth),
+            Item::Ipv4(_) | Item::Ipv6(_) => {
+                // A packet in a packet, and no item says in which tunnel.
+                if depth == Depth::Inner && !self.has_tunnel && !self.rules.relaxed {
+                    self.builder.require(Block::IpInIp);
+                }
+                if matches!(item, Item::Ipv4(_)) { Block::Ipv4(depth) } else { Block::Ipv6(depth) }
+            }
             Item::Ipv6FragExt(_) => Block::Ipv6Fragment(depth),
             Item::Tcp(_) => Block::Tcp(depth),
             Item::Udp(_) => Block::Udp(depth),
@@ -146,6 +153,7 @@ impl Lowering<'_> {
             Item::Nvgre(_) => Block::Nvgre,
             Item::Gtp(_) => Block::Gtp,
         };
+        self.has_tunnel |= is_tunnel(item);
         if !self.rules.relaxed {
             self.builder.require(block);
         }
@@ -414,6 +422,19 @@ impl Lowering<'_> {
             )
         })
     }
+}
+
+/// Whether the item is a tunnel's header.
+const fn is_tunnel(item: &Item) -> bool {
+    matches!(
+        item,
+        Item::Vxlan(_)
+            | Item::VxlanGpe(_)
+            | Item::Geneve(_)
+            | Item::Gre(_)
+            | Item::Nvgre(_)
+            | Item::Gtp(_)
+    )
 }
 
 /// The TPID of a tag that another follows (IEEE 802.1ad).

@@ -119,6 +119,8 @@ pub enum Block {
     Nvgre,
     /// The first 8 bytes of a GTP header.
     Gtp,
+    /// Nothing but that IP is directly in IP.
+    IpInIp,
     /// The low byte of the integrity bits.
     Integrity(Depth),
     /// The metadata register.
@@ -166,7 +168,8 @@ impl Block {
             | Self::GreKey
             | Self::GreSequence
             | Self::Nvgre
-            | Self::Gtp => Depth::Outer,
+            | Self::Gtp
+            | Self::IpInIp => Depth::Outer,
             Self::Origin
             | Self::Meta
             | Self::Mark
@@ -204,6 +207,7 @@ impl Block {
             Self::GreSequence => 22,
             Self::Nvgre => 23,
             Self::Gtp => 24,
+            Self::IpInIp => 25,
             Self::Origin
             | Self::Integrity(_)
             | Self::Meta
@@ -410,7 +414,8 @@ fn present(headers: &Headers) -> u64 {
                 }
             }
         }
-        Some(Tunnel::IpInIp) | None => {}
+        Some(Tunnel::IpInIp) => add(Block::IpInIp),
+        None => {}
     }
     for depth in [Depth::Outer, Depth::Inner] {
         if let Some(layer) = headers.layer(depth) {

@@ -349,6 +349,9 @@ fn ip_in_ip_and_gtp() {
     takes(&[eth(), outer, ipv4(), port(80)], &[(&over_v6, true)]);
     // The outer packet has no transport header.
     takes(&[eth(), ipv4(), tcp()], &[(&four, false)]);
+    // IP in a tunnel is not IP in IP.
+    let tunnelled = gre_frame(0, 0x0800, &[], &packet(&inner));
+    takes(&[eth(), ipv4(), ipv4(), port(80)], &[(&four, true), (&tunnelled, false)]);
 
     let short = to_port(2152, &[0x30, 255, 0, 0, 0, 0, 0, 5], &packet(&inner));
     let long = [0x34, 255, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0x85, 1, 0, 9, 0];

@@ -6,6 +6,7 @@ mod lifecycle;
 mod matching;
 mod properties;
 mod queues;
+mod random_packets;
 mod rewriting;
 mod rig;
 mod traps;
