@@ -92,7 +92,10 @@ impl Session {
             _runtime: runtime,
         };
         if session.has_queues {
-            session.command("port stop all")?;
+            // The port that manages transfer rules stops last and starts first.
+            for port in Port::ALL.iter().rev() {
+                session.command(&format!("port stop {}", port.number()))?;
+            }
             for port in Port::ALL {
                 let output = session.command(&format!(
                     "flow configure {} queues_number {QUEUES} queues_size 64 counters_number 1024 \

@@ -66,10 +66,10 @@ impl SimulatedNic {
         let mut tables = Vec::new();
         let ports: Vec<u16> = switch.ports().map(|port| port.config.id).collect();
         let uses_templates = nic.api() == Api::Template;
-        if uses_templates {
-            switch.configure(PROXY, &[QUEUE_SIZE])?;
-        }
         for port in ports {
+            if uses_templates {
+                switch.configure(port, &[QUEUE_SIZE])?;
+            }
             switch.start(port)?;
         }
         if uses_templates {

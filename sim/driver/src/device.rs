@@ -405,14 +405,16 @@ impl Device {
     /// # Errors
     /// What the eswitch says.
     pub fn stop(&self, index: PortIndex, id: u16) -> Result<(), FlowError> {
+        self.with_switch(|switch, _| {
+            switch.eswitch.stop(id)?;
+            switch.flow_state.clear(id);
+            Ok::<_, FlowError>(())
+        })?;
         if let Some(port) = self.port(index) {
             port.software.started.store(false, Ordering::Release);
             port.software.clear();
         }
-        self.with_switch(|switch, _| {
-            switch.flow_state.clear(id);
-            switch.eswitch.stop(id)
-        })
+        Ok(())
     }
 
     /// Moves a burst from a port's link; the uplink also moves the VFs' that nobody else polls.

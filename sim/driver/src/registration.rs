@@ -311,20 +311,23 @@ unsafe extern "C" fn remove(vdev: *mut rte_vdev_device) -> c_int {
     0
 }
 
-/// Stops and closes all ports of a device; with the last one the links go.
+/// Stops and closes all ports of a device, representors before the uplink; with the last one the links go.
 fn close_ports(device: *mut rte_device) {
-    let mut next = 0;
+    let mut ports = Vec::new();
     loop {
+        let next = ports.last().map_or(0, |port| port + 1);
         // SAFETY: the device is EAL's.
         let port = unsafe { rte_eth_find_next_of(next, device) };
         if u32::from(port) >= RTE_MAX_ETHPORTS {
-            return;
+            break;
         }
+        ports.push(port);
+    }
+    for port in ports.into_iter().rev() {
         // SAFETY: the port exists; stopping a stopped one does nothing.
         let closed = unsafe { rte_eth_dev_stop(port).max(rte_eth_dev_close(port)) };
         if closed != 0 {
             log::error(&format_args!("port {port} cannot be closed"));
         }
-        next = port + 1;
     }
 }

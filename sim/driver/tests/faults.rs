@@ -107,6 +107,7 @@ fn a_frozen_queue_completes_nothing_until_it_is_thawed() {
         "port stop all",
         "flow configure 0 queues_number 1 queues_size 64 counters_number 16 aging_counters_number 0 meters_number 0 \
          flags 0",
+        "flow configure 1 queues_number 1 queues_size 1 counters_number 0 aging_counters_number 0 meters_number 0 flags 0",
         "port start all",
         "flow pattern_template 0 create transfer relaxed no pattern_template_id 1 template represented_port \
          ethdev_port_id mask 0xffff / eth / end",

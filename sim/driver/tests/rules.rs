@@ -101,6 +101,15 @@ fn templates_connect_two_vms() {
          flags 0",
         "number of queues 1",
     );
+    for port in [1, 2] {
+        testpmd.expect(
+            &format!(
+                "flow configure {port} queues_number 1 queues_size 1 counters_number 0 aging_counters_number 0 \
+                 meters_number 0 flags 0"
+            ),
+            "number of queues 1",
+        );
+    }
     testpmd.command("port start all");
     testpmd.command("start");
     testpmd.expect(

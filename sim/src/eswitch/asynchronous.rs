@@ -118,6 +118,7 @@ impl Eswitch {
             let queue = Queue { size: *size as usize, ..Queue::default() };
             self.queues.insert((port, number), queue);
         }
+        self.known_mut(port)?.configured = true;
         Ok(())
     }
 

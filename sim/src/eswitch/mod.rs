@@ -36,6 +36,7 @@ mod template;
 mod time;
 mod trace;
 mod tunnel;
+mod turns;
 mod usage;
 mod vlan;
 

@@ -36,6 +36,8 @@ pub struct Port {
     pub config: PortConfig,
     /// Whether its ethdev is started.
     pub started: bool,
+    /// Whether the flow engine of its ethdev is configured.
+    pub configured: bool,
     /// How many receive queues its ethdev has; `None` where nobody said so, and any can be named.
     pub receive_queues: Option<u16>,
     /// What happened here.
@@ -82,7 +84,13 @@ impl Ports {
             PortRole::Vf(index) => return Err(PortError::Vf(index)),
         }
         let counters = PortCounters::default();
-        self.0.push(Port { config, started: false, receive_queues: None, counters });
+        self.0.push(Port {
+            config,
+            started: false,
+            configured: false,
+            receive_queues: None,
+            counters,
+        });
         Ok(())
     }
 

@@ -157,17 +157,22 @@ impl Eswitch {
     /// Starts a port's ethdev: only then it receives packets and takes rules.
     ///
     /// # Errors
-    /// An unknown port.
+    /// An unknown port; with hardware steering, what [`super::turns`] says.
     pub fn start(&mut self, port: u16) -> Result<(), FlowError> {
-        self.known_mut(port)?.started = true;
+        self.may_start(port)?;
+        let configures = self.configures_at_start();
+        let port = self.known_mut(port)?;
+        port.started = true;
+        port.configured |= configures;
         Ok(())
     }
 
     /// Stops a port's ethdev. All rules made through it are gone at once, whatever API they came from.
     ///
     /// # Errors
-    /// An unknown port.
+    /// An unknown port; with hardware steering, what [`super::turns`] says.
     pub fn stop(&mut self, port: u16) -> Result<(), FlowError> {
+        self.may_stop(port)?;
         self.known_mut(port)?.started = false;
         let rules: Vec<RuleId> = self.rules_of(port);
         for rule in rules {
@@ -187,6 +192,7 @@ impl Eswitch {
         for port in ports {
             if let Some(port) = self.ports.get_mut(port) {
                 port.started = false;
+                port.configured = false;
             }
         }
         self.rules = Arena::default();

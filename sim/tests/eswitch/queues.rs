@@ -14,8 +14,8 @@ use sim::eswitch::{
 };
 
 use crate::rig::{
-    UPLINK, VF0, eth, from_entity, ipv4, profile, send_at, stopped_switch_of, switch, switch_of,
-    udp4,
+    UPLINK, VF0, VF1, eth, from_entity, ipv4, profile, send_at, stopped_switch_of, switch,
+    switch_of, udp4,
 };
 
 const QUEUE_SIZE: u32 = 4;
@@ -34,8 +34,8 @@ fn port_item(port: u16) -> Item {
 /// A table of UDP destination ports with room for 3 rules: set the source port, go to the wire.
 fn rig(profile_name: &str) -> Rig {
     let mut switch = stopped_switch_of(profile(profile_name));
-    switch.configure(UPLINK, &[QUEUE_SIZE]).expect("stopped and unused");
     for port in [UPLINK, VF0] {
+        switch.configure(port, &[QUEUE_SIZE]).expect("stopped and unused");
         switch.start(port).expect("a port");
     }
     let mask = Udp { dst: u16::MAX, ..Udp::default() };
@@ -247,6 +247,35 @@ fn what_is_in_use_stays_and_what_does_not_fit_is_refused() {
     rig.switch.stop(UPLINK).expect("a port");
     assert_eq!(rig.switch.rule_count(), 0);
     assert_eq!(rig.create(1, false, 0).map(|_| ()), Err(19), "the port is stopped");
+}
+
+#[test]
+fn with_hardware_steering_the_proxy_starts_first_and_stops_last() {
+    fn errno(result: Result<(), rte_flow::FlowError>) -> Result<(), i32> {
+        result.map_err(|error| error.errno)
+    }
+    let mut switch = stopped_switch_of(profile("bluefield3-hws-22.11"));
+    assert_eq!(errno(switch.start(VF0)), Ok(()), "nobody configured anything");
+    assert_eq!(errno(switch.stop(VF0)), Ok(()));
+    switch.configure(UPLINK, &[QUEUE_SIZE]).expect("stopped");
+    switch.configure(VF0, &[QUEUE_SIZE]).expect("stopped");
+    assert_eq!(errno(switch.start(VF0)), Err(EAGAIN));
+    assert_eq!(errno(switch.start(UPLINK)), Ok(()));
+    assert_eq!(errno(switch.start(VF0)), Ok(()));
+    assert_eq!(errno(switch.start(VF1)), Err(EINVAL), "it is not configured");
+    assert_eq!(errno(switch.stop(UPLINK)), Err(EBUSY));
+    assert_eq!(errno(switch.stop(VF0)), Ok(()));
+    assert_eq!(errno(switch.stop(UPLINK)), Ok(()));
+    switch.reset();
+    assert_eq!(errno(switch.start(VF0)), Ok(()), "a reset takes the configuration too");
+
+    // A newer driver configures what starts without.
+    let mut switch = stopped_switch_of(profile("bluefield3-hws-24.11"));
+    assert_eq!(errno(switch.start(UPLINK)), Ok(()));
+    assert_eq!(errno(switch.start(VF1)), Ok(()));
+    assert_eq!(errno(switch.stop(UPLINK)), Err(EBUSY));
+    let mut software = switch_of(profile("bluefield3-sws-22.11"));
+    assert_eq!(errno(software.stop(UPLINK)), Ok(()));
 }
 
 #[test]

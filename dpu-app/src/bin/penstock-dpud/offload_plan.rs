@@ -10,7 +10,7 @@ use rte_flow_compiler::{EthdevPort, Nic, Ports};
 
 use crate::config::OffloadConfig;
 use crate::dpdk::{
-    FlowQueue, Port, Representation, Rules, StoppedPort, SynchronousRules, TemplateRules,
+    Device, FlowQueue, Port, Representation, Rules, StoppedPort, SynchronousRules, TemplateRules,
     transfer_proxy,
 };
 
@@ -56,10 +56,17 @@ impl OffloadPlan {
         let interface = match nic.api() {
             Api::Synchronous => Interface::Synchronous,
             Api::Template => {
-                let queue = FlowQueue::configure(proxy, &nic).map_err(|error| {
-                    let (name, profile) = (&proxy.device().name, &config.profile);
-                    format!("{name} takes no rules through templates, as profile {profile} wants: {error}")
-                })?;
+                let refused = |port: &StoppedPort<'_>, error| {
+                    let (name, profile) = (&port.device().name, &config.profile);
+                    format!(
+                        "{name} takes no rules through templates, as profile {profile} wants: {error}"
+                    )
+                };
+                let queue =
+                    FlowQueue::configure(proxy, &nic).map_err(|error| refused(proxy, error))?;
+                for port in others(proxy, ports) {
+                    FlowQueue::configure_idle(port).map_err(|error| refused(port, error))?;
+                }
                 Interface::Templates(queue)
             }
         };
@@ -88,6 +95,16 @@ impl OffloadPlan {
         };
         Ok((rules, nic))
     }
+}
+
+/// The other ports of a port's NIC.
+fn others<'p, 'd>(
+    port: &'p StoppedPort<'d>,
+    ports: &'p [(PortName, StoppedPort<'d>)],
+) -> impl Iterator<Item = &'p StoppedPort<'d>> {
+    let Device { id, domain, .. } = port.device();
+    let ports = ports.iter().map(|(_, other)| other);
+    ports.filter(move |other| other.device().domain == *domain && other.device().id != *id)
 }
 
 /// The representors of VFs that belong to the uplink's NIC.

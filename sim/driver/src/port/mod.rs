@@ -206,9 +206,11 @@ unsafe extern "C" fn stop(dev: *mut rte_eth_dev) -> c_int {
     unsafe {
         let private = PortPrivate::of(dev);
         let stopped = status(private.device().stop(private.index, (*(*dev).data).port_id));
-        queues::set_state(dev, false);
-        link::unwatch(dev);
-        link::store_link(dev, false);
+        if stopped == 0 {
+            queues::set_state(dev, false);
+            link::unwatch(dev);
+            link::store_link(dev, false);
+        }
         stopped
     }
 }

@@ -23,16 +23,28 @@ impl FlowQueue {
     /// The queue's number.
     pub(super) const NUMBER: u32 = 0;
 
+    /// Gives a port that takes no rules a queue: with hardware steering none starts without, once its proxy has one.
+    ///
+    /// # Errors
+    /// As for [`FlowQueue::configure`].
+    pub fn configure_idle(port: &StoppedPort<'_>) -> Result<(), FlowError> {
+        Self::with_counters(port, 0).map(drop)
+    }
+
     /// Gives `port` a queue, and the counters that rules of `nic` need, or as many as there are.
     ///
     /// # Errors
     /// The NIC's refusal: it has no templates, or the port cannot have the queue.
     pub fn configure(port: &StoppedPort<'_>, nic: &Nic) -> Result<Self, FlowError> {
+        Self::with_counters(port, counters(nic))
+    }
+
+    fn with_counters(port: &StoppedPort<'_>, counters: u32) -> Result<Self, FlowError> {
         let id = port.device().id;
         let (can, queue_can) = limits(id)?;
         let size = SIZE.min(queue_can.max_size);
         let attributes = rte_flow_port_attr {
-            nb_counters: counters(nic).min(can.max_nb_counters),
+            nb_counters: counters.min(can.max_nb_counters),
             nb_aging_objects: 0,
             nb_meters: 0,
             nb_conn_tracks: 0,
