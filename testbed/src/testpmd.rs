@@ -72,6 +72,12 @@ impl Testpmd {
         Ok(testpmd)
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Runs a command and returns what was printed since the last one.
     ///
     /// # Errors

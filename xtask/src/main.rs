@@ -1,6 +1,7 @@
 //! `cargo xtask`: all set-up lives here. Each command does what it needs first, so that a fresh machine with a Rust
 //! toolchain needs nothing else.
 
+mod bench;
 mod demo;
 mod driver_headers;
 mod packages;
@@ -26,6 +27,8 @@ enum Command {
     Setup,
     /// Set up, then show two DPUs with real tenants on this machine's kernel, step by step
     Demo(demo::Arguments),
+    /// Set up, build, then measure what things cost and print one table
+    Bench(bench::Arguments),
     /// Set up, then check formatting and lints and run every test; the last line is `N passed, N failed`
     Test,
 }
@@ -40,6 +43,7 @@ fn main() -> miette::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Setup => setup::run().map(|()| ExitCode::SUCCESS),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Test => test::run(),
     }
 }
