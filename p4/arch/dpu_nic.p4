@@ -19,7 +19,11 @@ match_kind {
 }
 
 typedef bit<16> port_t;
-typedef bit<16> interface_t;
+/* The wire. The VF n is port n + 1. */
+const port_t WIRE_PORT = 0;
+
+/* An interface of the whole cloud; 0 is none. */
+typedef bit<32> interface_t;
 /* IPv4 addresses are written ::ffff:a.b.c.d (RFC 4291, section 2.5.5.2). */
 typedef bit<128> address_t;
 
@@ -91,7 +95,10 @@ struct zone_t {
     bool from_network;
 }
 
-/* Ports are 0 where there are none; the identifier of an ICMP echo stands in both. */
+/*
+ * Ports are 0 where there are none. Of an ICMP echo and its reply the source port is the identifier and the destination
+ * port is 1, in both directions.
+ */
 struct tuple_t {
     address_t source;
     address_t destination;

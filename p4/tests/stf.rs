@@ -1,4 +1,4 @@
-//! Tests in STF of the language: `tests/language/`.
+//! Tests in STF: of the language in `tests/language/`, of the contract in `tests/stf/`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,8 @@ use p4::interpreter::Machine;
 use p4::stf::{Runner, program_of};
 
 fn main() {
-    let trials = tests_in("language");
+    let mut trials = tests_in("language");
+    trials.extend(tests_in("stf"));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 

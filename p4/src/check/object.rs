@@ -25,10 +25,11 @@ impl Checker {
         let mut names: Vec<&str> = Vec::new();
         for state in &written.states {
             let name = state.name.text.as_str();
-            if names.contains(&name) || matches!(name, "accept" | "reject") {
+            let local = body.scopes.iter().any(|scope| scope.get(name).is_some());
+            if local || names.contains(&name) || matches!(name, "accept" | "reject") {
                 return Err(Problem::new(
                     state.name.span,
-                    format!("the state `{name}` exists already"),
+                    format!("the name `{name}` is taken already"),
                     "again",
                 ));
             }

@@ -4,12 +4,12 @@
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Zone {
     /// The interface.
-    pub interface: u16,
+    pub interface: u32,
     /// Whether from the network.
     pub from_network: bool,
 }
 
-/// Addresses (IPv4 as `::ffff:a.b.c.d`), protocol and ports; an echo's identifier stands in both ports.
+/// Addresses (IPv4 as `::ffff:a.b.c.d`), protocol and ports; of an ICMP echo the identifier and 1, in both directions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Tuple {
     /// Source address.

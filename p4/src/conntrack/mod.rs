@@ -20,7 +20,7 @@ use tcp::{Tcp, Way};
 
 const SECOND: Time = 1_000_000_000;
 
-/// ICMP and ICMPv6, whose echoes have ports: the identifier.
+/// ICMP and ICMPv6, whose echoes have ports: the identifier, and 1.
 const ICMP: &[u8] = &[1, 58];
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -69,9 +69,9 @@ pub struct NewConnection {
     /// The same of the packets that answer it.
     pub reverse: Key,
     /// The interface that sent the first packet; 0 when it is beyond the wire.
-    pub initiator: u16,
+    pub initiator: u32,
     /// The interface that the first packet went to; 0 when it is beyond the wire.
-    pub responder: u16,
+    pub responder: u32,
     /// ICMP type and code of the first packet.
     pub icmp: (u8, u8),
 }
@@ -124,7 +124,7 @@ impl Connection {
     }
 
     /// The interface whose quota it is counted to: whose VM began it, or to whose VM it came from the wire.
-    fn charged(&self) -> u16 {
+    fn charged(&self) -> u32 {
         if self.first.initiator == 0 { self.first.responder } else { self.first.initiator }
     }
 }
@@ -225,7 +225,7 @@ impl Conntrack {
             TCP if pick_up => Life::Tcp(Tcp::picked_up(flags)),
             TCP => return Created::NotSyn,
             UDP => Life::Udp { answered: false },
-            protocol if ICMP.contains(&protocol) && is_echo(protocol, new.icmp.0) => Life::Echo,
+            protocol if ICMP.contains(&protocol) && tuple.destination_port == 1 => Life::Echo,
             _ => Life::Other,
         };
         for key in [new.key, new.reverse] {
@@ -246,7 +246,7 @@ impl Conntrack {
     }
 
     /// Half-open connections of the same interface go first; nothing of another interface does.
-    fn make_room(&mut self, interface: u16) -> bool {
+    fn make_room(&mut self, interface: u32) -> bool {
         let own: Vec<(u64, bool)> = self
             .connections
             .iter()
@@ -289,9 +289,4 @@ impl Conntrack {
     pub fn find_fragment(&mut self, fragment: Fragment, now: Time) -> Option<Ports> {
         self.fragments.find(fragment, now)
     }
-}
-
-/// Echo and its reply: 8 and 0, of ICMPv6 128 and 129.
-fn is_echo(protocol: u8, icmp_type: u8) -> bool {
-    if protocol == 1 { matches!(icmp_type, 0 | 8) } else { matches!(icmp_type, 128 | 129) }
 }

@@ -89,9 +89,11 @@ fn timeouts_by_state() {
 
 #[test]
 fn icmp_echo_lives_shorter_than_other_icmp() {
-    for (protocol, icmp_type, seconds) in [(1, 8, 30), (58, 128, 30), (1, 13, 120), (58, 8, 120)] {
+    for (protocol, port, seconds) in
+        [(1, 1, 30), (58, 1, 30), (1, 0, 120), (58, 0, 120), (47, 1, 120)]
+    {
         let mut talk = Talk::new(protocol);
-        talk.new.icmp = (icmp_type, 0);
+        talk.new.key.tuple.destination_port = port;
         talk.open(A).lives(seconds);
     }
 }

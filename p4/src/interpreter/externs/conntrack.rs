@@ -69,8 +69,8 @@ pub fn call(
             let connection = NewConnection {
                 key: key(&arguments[0]),
                 reverse: key(&arguments[1]),
-                initiator: number(initiator) as u16,
-                responder: number(responder) as u16,
+                initiator: number(initiator) as u32,
+                responder: number(responder) as u32,
                 icmp: (number(icmp_type) as u8, number(icmp_code) as u8),
             };
             let pick_up = arguments[7].as_boolean();
@@ -128,7 +128,7 @@ fn flags(value: &Value) -> TcpFlags {
 
 fn zone(value: &Value) -> Zone {
     let fields = fields(value);
-    Zone { interface: number(&fields[0]) as u16, from_network: fields[1].as_boolean() }
+    Zone { interface: number(&fields[0]) as u32, from_network: fields[1].as_boolean() }
 }
 
 fn tuple(value: &Value) -> Tuple {
@@ -165,8 +165,8 @@ fn fragment(value: &Value) -> Fragment {
 fn show(connection: &NewConnection, reply: bool) -> Value {
     let tuple = connection.key.tuple;
     Value::List(vec![
-        Value::bits(16, connection.initiator),
-        Value::bits(16, connection.responder),
+        Value::bits(32, connection.initiator),
+        Value::bits(32, connection.responder),
         Value::List(vec![
             Value::bits(128, tuple.source),
             Value::bits(128, tuple.destination),

@@ -1,0 +1,285 @@
+/* What packets consist of, and what the pipeline knows of a packet. */
+#ifndef HEADERS_P4
+#define HEADERS_P4
+
+const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<16> ETHERTYPE_ARP = 0x0806;
+const bit<16> ETHERTYPE_IPV6 = 0x86dd;
+
+const bit<8> PROTOCOL_HOP_BY_HOP = 0;
+const bit<8> PROTOCOL_ICMP = 1;
+const bit<8> PROTOCOL_TCP = 6;
+const bit<8> PROTOCOL_UDP = 17;
+const bit<8> PROTOCOL_ROUTING = 43;
+const bit<8> PROTOCOL_FRAGMENT = 44;
+const bit<8> PROTOCOL_AUTHENTICATION = 51;
+const bit<8> PROTOCOL_ICMPV6 = 58;
+const bit<8> PROTOCOL_DESTINATION_OPTIONS = 60;
+const bit<8> PROTOCOL_MOBILITY = 135;
+const bit<8> PROTOCOL_HIP = 139;
+const bit<8> PROTOCOL_SHIM6 = 140;
+
+const bit<16> PORT_VXLAN = 4789;
+
+const bit<2> NOT_ECT = 0;
+const bit<2> ECT_1 = 1;
+const bit<2> ECT_0 = 2;
+const bit<2> CE = 3;
+
+/* In front of an IPv4 address that is written as IPv6: ::ffff:a.b.c.d. */
+const bit<96> IPV4_MAPPED = 0xffff;
+
+/* ---- Headers ---- */
+
+header ethernet_t {
+    bit<48> destination;
+    bit<48> source;
+    bit<16> ether_type;
+}
+
+header arp_t {
+    bit<16> hardware_type;
+    bit<16> protocol_type;
+    bit<8> hardware_length;
+    bit<8> protocol_length;
+    bit<16> operation;
+    bit<48> sender_mac;
+    bit<32> sender_address;
+    bit<48> target_mac;
+    bit<32> target_address;
+}
+
+header ipv4_t {
+    bit<4> version;
+    bit<4> header_length;
+    bit<6> dscp;
+    bit<2> ecn;
+    bit<16> total_length;
+    bit<16> identification;
+    bit<1> reserved;
+    bit<1> dont_fragment;
+    bit<1> more_fragments;
+    bit<13> fragment_offset;
+    bit<8> ttl;
+    bit<8> protocol;
+    bit<16> checksum;
+    bit<32> source;
+    bit<32> destination;
+}
+
+header ipv4_options_t {
+    varbit<320> bytes;
+}
+
+header ipv6_t {
+    bit<4> version;
+    bit<6> dscp;
+    bit<2> ecn;
+    bit<20> flow_label;
+    bit<16> payload_length;
+    bit<8> next_header;
+    bit<8> hop_limit;
+    bit<128> source;
+    bit<128> destination;
+}
+
+/* Any IPv6 extension header, the fragment header included. */
+header extension_t {
+    bit<8> next_header;
+    bit<8> length;
+    varbit<16368> bytes;
+}
+
+header fragment_header_t {
+    bit<8> next_header;
+    bit<8> reserved;
+    bit<13> offset;
+    bit<2> reserved_too;
+    bit<1> more;
+    bit<32> identification;
+}
+
+header tcp_t {
+    bit<16> source_port;
+    bit<16> destination_port;
+    bit<32> sequence;
+    bit<32> acknowledgment;
+    bit<4> data_offset;
+    bit<4> reserved;
+    bit<8> flags;
+    bit<16> window;
+    bit<16> checksum;
+    bit<16> urgent;
+}
+
+header udp_t {
+    bit<16> source_port;
+    bit<16> destination_port;
+    bit<16> length;
+    bit<16> checksum;
+}
+
+header icmp_t {
+    bit<8> type_;
+    bit<8> code;
+    bit<16> checksum;
+}
+
+/* The second word of an echo; of an error, what depends on its type. */
+header icmp_rest_t {
+    bit<16> identifier;
+    bit<16> sequence;
+}
+
+/* What a neighbour solicitation asks for. */
+header nd_target_t {
+    bit<128> address;
+}
+
+/* The first 8 bytes behind a quoted IP header: all that a router must quote (RFC 792). */
+header quoted_transport_t {
+    bit<16> word_0;
+    bit<16> word_1;
+    bit<16> word_2;
+    bit<16> word_3;
+}
+
+header vxlan_t {
+    bit<8> flags;
+    bit<24> reserved;
+    bit<24> vni;
+    bit<8> reserved_too;
+}
+
+/* An IP header with all that may stand between it and the transport. */
+struct ip_headers_t {
+    ipv4_t ipv4;
+    ipv4_options_t options;
+    ipv6_t ipv6;
+    extension_t extension_1;
+    extension_t extension_2;
+    extension_t extension_3;
+    extension_t extension_4;
+    extension_t extension_5;
+    extension_t extension_6;
+    extension_t extension_7;
+    extension_t extension_8;
+}
+
+struct outer_headers_t {
+    ethernet_t ethernet;
+    ip_headers_t ip;
+    udp_t udp;
+    vxlan_t vxlan;
+}
+
+/* In the order in which they are on the wire. `outer` is there for tunnel packets only. */
+struct headers_t {
+    outer_headers_t outer;
+    ethernet_t ethernet;
+    arp_t arp;
+    ip_headers_t ip;
+    tcp_t tcp;
+    udp_t udp;
+    icmp_t icmp;
+    icmp_rest_t icmp_rest;
+    nd_target_t nd_target;
+    ip_headers_t quoted_ip;
+    quoted_transport_t quoted_transport;
+}
+
+/* ---- What is known of a packet ---- */
+
+/* An IP packet, whatever its family. */
+struct ip_info_t {
+    bool ipv6;
+    address_t source;
+    address_t destination;
+    bit<8> protocol;
+    bit<2> ecn;
+    /* Bytes of the whole packet, and of all its headers before the transport. */
+    bit<32> length;
+    bit<32> header_length;
+    /* No options and no extension headers. */
+    bool plain;
+    bool first_fragment;
+    bool later_fragment;
+    bit<32> fragment_offset;
+    bool more_fragments;
+    bit<32> identification;
+}
+
+/* How far the parser came: an error says something of this part only. */
+enum part_t {
+    frame,
+    inner_frame,
+    quoted_packet
+}
+
+/* What is done to the headers of a packet that leaves. */
+enum rewrite_t {
+    nothing,
+    /* Put on the outer headers of `metadata.tunnel`. */
+    encapsulate,
+    /* Take the outer headers off. */
+    decapsulate
+}
+
+/* What an interface is. */
+struct interface_info_t {
+    port_t port;
+    bool anti_spoof;
+    bit<48> mac;
+    bit<24> vni;
+    bit<16> subnet;
+    bit<16> route_table;
+    bit<32> mtu;
+}
+
+struct metadata_t {
+    /* The parser's. */
+    part_t part;
+    /* Bytes of the frame; of a tunnel packet, of the inner one. */
+    bit<32> frame_length;
+    bool tunnelled;
+    ip_info_t outer;
+    ip_info_t ip;
+    ip_info_t quoted;
+    bit<8> tcp_flags;
+    bit<8> icmp_type;
+    bit<8> icmp_code;
+    bool icmp_error;
+    bit<16> source_port;
+    bit<16> destination_port;
+    bit<16> quoted_source_port;
+    bit<16> quoted_destination_port;
+
+    /* Where the packet comes from: the interface whose VM sent it, or for which the wire brought it. */
+    zone_t zone;
+    interface_info_t interface;
+    bool own_address;
+    connection_key_t key;
+
+    /* The connection, as its first packet was, or would be if this is the first. */
+    bool known;
+    connection_t connection;
+
+    /* Where it goes: an interface here or elsewhere, or beyond the wire to whoever sent the first packet. */
+    address_t next_hop;
+    interface_t receiver;
+    bool receiver_is_local;
+    bit<16> receiver_subnet;
+    bit<48> receiver_mac;
+    bit<48> receiver_gateway_mac;
+    bit<32> tunnel;
+
+    /* What becomes of it. */
+    bool decided;
+    verdict_t verdict;
+    drop_reason_t reason;
+    responder_t responder;
+    port_t out_port;
+    rewrite_t rewrite;
+}
+
+#endif

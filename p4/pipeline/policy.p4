@@ -1,0 +1,148 @@
+/*
+ * Policy: who may talk to whom, and which way it goes. Nothing here remembers a packet: it can be asked again for a
+ * connection that lives when policy changes.
+ */
+#ifndef POLICY_P4
+#define POLICY_P4
+
+#include "headers.p4"
+
+/*
+ * Security groups are allow-lists of the connections that may begin; an interface's groups add up, so entries name the
+ * interface. One without groups has an entry for all egress and none for ingress. `remote` is the other side's address;
+ * a port range is a few masks.
+ */
+control EgressGroups(inout metadata_t metadata) {
+    action allow() { }
+    action deny() {
+        metadata.reason = drop_reason_t.security_group_egress;
+    }
+
+    table egress_rules {
+        key = {
+            metadata.connection.initiator : exact @name("interface");
+            metadata.connection.flow.destination : ternary @name("remote");
+            metadata.connection.flow.protocol : optional @name("protocol");
+            metadata.connection.flow.destination_port : ternary @name("port");
+            metadata.connection.icmp_type : optional @name("icmp_type");
+            metadata.connection.icmp_code : optional @name("icmp_code");
+        }
+        actions = { allow; @defaultonly deny; }
+        const default_action = deny();
+        size = 1048576;
+    }
+
+    apply {
+        /* An initiator beyond the wire has been judged there. */
+        if (metadata.connection.initiator != 0) {
+            egress_rules.apply();
+        }
+    }
+}
+
+control IngressGroups(inout metadata_t metadata) {
+    action allow() { }
+    action deny() {
+        metadata.reason = drop_reason_t.security_group_ingress;
+    }
+
+    table ingress_rules {
+        key = {
+            metadata.connection.responder : exact @name("interface");
+            metadata.connection.flow.source : ternary @name("remote");
+            metadata.connection.flow.protocol : optional @name("protocol");
+            metadata.connection.flow.destination_port : ternary @name("port");
+            metadata.connection.icmp_type : optional @name("icmp_type");
+            metadata.connection.icmp_code : optional @name("icmp_code");
+        }
+        actions = { allow; @defaultonly deny; }
+        const default_action = deny();
+        size = 1048576;
+    }
+
+    apply {
+        if (metadata.connection.responder != 0) {
+            ingress_rules.apply();
+        }
+    }
+}
+
+/* The way of a packet that a VM sends: its subnet's routes, then the interface that has the address. */
+control Routing(inout metadata_t metadata) {
+    bool by_address = false;
+
+    action local() {
+        by_address = true;
+    }
+    /* An appliance: it gets the packet whatever the destination. */
+    action via(interface_t interface) {
+        metadata.receiver = interface;
+    }
+    action blackhole() {
+        metadata.reason = drop_reason_t.blackhole_route;
+    }
+    action no_route() {
+        metadata.reason = drop_reason_t.no_route;
+    }
+    /* The VPC's own CIDRs are `local` routes. */
+    table routes {
+        key = {
+            metadata.interface.route_table : exact @name("route_table");
+            metadata.ip.destination : lpm @name("destination");
+        }
+        actions = { local; via; blackhole; @defaultonly no_route; }
+        const default_action = no_route();
+        size = 65536;
+    }
+
+    action interface(interface_t interface) {
+        metadata.receiver = interface;
+    }
+    action no_mapping() {
+        metadata.reason = drop_reason_t.no_mapping;
+    }
+    table mappings {
+        key = {
+            metadata.interface.vni : exact @name("vni");
+            metadata.ip.destination : exact @name("address");
+        }
+        actions = { interface; @defaultonly no_mapping; }
+        const default_action = no_mapping();
+        size = 1048576;
+    }
+
+    action here(port_t port, bit<48> mac, bit<16> subnet, bit<48> gateway_mac) {
+        metadata.receiver_is_local = true;
+        metadata.out_port = port;
+        metadata.receiver_mac = mac;
+        metadata.receiver_subnet = subnet;
+        metadata.receiver_gateway_mac = gateway_mac;
+    }
+    action elsewhere(bit<32> tunnel, bit<48> mac, bit<16> subnet, bit<48> gateway_mac) {
+        metadata.tunnel = tunnel;
+        metadata.receiver_mac = mac;
+        metadata.receiver_subnet = subnet;
+        metadata.receiver_gateway_mac = gateway_mac;
+    }
+    action down() {
+        metadata.reason = drop_reason_t.interface_down;
+    }
+    table locations {
+        key = { metadata.receiver : exact @name("interface"); }
+        actions = { here; elsewhere; down; }
+        const default_action = down();
+        size = 1048576;
+    }
+
+    apply {
+        routes.apply();
+        if (by_address) {
+            mappings.apply();
+        }
+        if (metadata.reason == drop_reason_t.none) {
+            locations.apply();
+        }
+    }
+}
+
+#endif
