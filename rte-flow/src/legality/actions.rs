@@ -270,9 +270,11 @@ impl Check<'_> {
         } else {
             Depth::Outer
         };
-        let has_item = self.pattern.is_none_or(|pattern| {
-            rule.needs.iter().any(|item| self.asks_for(pattern, *item, depth))
-        });
+        let has_item = match self.pattern {
+            Some(pattern) => rule.needs.iter().any(|item| self.asks_for(pattern, *item, depth)),
+            // Some pattern may have it.
+            None => !rule.needs.is_empty(),
+        };
         let has_action = before
             .iter()
             .any(|earlier| rule.after.iter().any(|class| class.contains(earlier.kind)));

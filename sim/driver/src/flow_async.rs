@@ -5,13 +5,13 @@ use std::ptr;
 use std::slice;
 
 use ::rte_flow::{
-    EINVAL, ENOTSUP, ErrorKind, FlowError, ItemsOf, decode_actions, decode_actions_template,
-    decode_items, decode_pattern_template, decode_table,
+    ActionKind, EINVAL, ENOTSUP, ErrorKind, FlowError, ItemsOf, Profile, decode_actions,
+    decode_actions_template, decode_items, decode_pattern_template, decode_table,
 };
 use dpdk_sys::{
-    RTE_FLOW_OP_ERROR, RTE_FLOW_OP_SUCCESS, rte_eth_dev, rte_flow, rte_flow_action,
-    rte_flow_actions_template, rte_flow_actions_template_attr, rte_flow_error, rte_flow_item,
-    rte_flow_op_attr, rte_flow_op_result, rte_flow_pattern_template,
+    RTE_FLOW_OP_ERROR, RTE_FLOW_OP_SUCCESS, RTE_FLOW_PORT_FLAG_STRICT_QUEUE, rte_eth_dev, rte_flow,
+    rte_flow_action, rte_flow_actions_template, rte_flow_actions_template_attr, rte_flow_error,
+    rte_flow_item, rte_flow_op_attr, rte_flow_op_result, rte_flow_pattern_template,
     rte_flow_pattern_template_attr, rte_flow_port_attr, rte_flow_port_info, rte_flow_queue_attr,
     rte_flow_queue_info, rte_flow_template_table, rte_flow_template_table_attr,
 };
@@ -20,12 +20,29 @@ use sim::eswitch::{Enqueue, Id, TableRule};
 use crate::device::Switch;
 use crate::flow_error::{Arrays, number};
 use crate::flow_ops::called;
+use crate::flow_state::AgeScope;
 
 /// Most operations in flight of a queue.
 const MAX_QUEUE_SIZE: u32 = 1 << 20;
 
 fn refuse(errno: i32, message: &'static str) -> FlowError {
     FlowError::other(ErrorKind::Unspecified, errno, message)
+}
+
+/// What a port of a card can have at most.
+fn limits(profile: &Profile) -> rte_flow_port_info {
+    let most = |limit: Option<u64>| {
+        limit.map_or(u32::MAX, |limit| u32::try_from(limit).unwrap_or(u32::MAX))
+    };
+    let of = |kind, limit| if profile.knows(kind) { most(limit) } else { 0 };
+    rte_flow_port_info {
+        max_nb_queues: u16::MAX.into(),
+        max_nb_counters: most(profile.limits.counters),
+        max_nb_aging_objects: most(profile.limits.counters),
+        max_nb_meters: of(ActionKind::MeterMark, profile.limits.meters),
+        max_nb_conn_tracks: of(ActionKind::Conntrack, profile.limits.conntracks),
+        supported_flags: RTE_FLOW_PORT_FLAG_STRICT_QUEUE,
+    }
 }
 
 pub unsafe extern "C" fn info_get(
@@ -45,18 +62,8 @@ pub unsafe extern "C" fn info_get(
                     "incorrect steering mode: there are no queues; use rte_flow_create",
                 ));
             }
-            let most = |limit: Option<u64>| {
-                limit.map_or(u32::MAX, |limit| u32::try_from(limit).unwrap_or(u32::MAX))
-            };
             if let Some(info) = port_info.as_mut() {
-                *info = rte_flow_port_info {
-                    max_nb_queues: u16::MAX.into(),
-                    max_nb_counters: most(profile.limits.counters),
-                    max_nb_aging_objects: most(profile.limits.counters),
-                    max_nb_meters: 0,
-                    max_nb_conn_tracks: 0,
-                    supported_flags: 0,
-                };
+                *info = limits(profile);
             }
             if let Some(info) = queue_info.as_mut() {
                 info.max_size = MAX_QUEUE_SIZE;
@@ -84,15 +91,30 @@ pub unsafe extern "C" fn configure(
             return Arrays::NONE.report(error, &refusal);
         };
         let wanted = &*port_attr;
-        let result = if wanted.nb_meters > 0 || wanted.nb_conn_tracks > 0 || wanted.flags != 0 {
-            let message = "meters, tracked connections and flags are not supported; ask for none";
-            Err(refuse(ENOTSUP, message))
-        } else if sizes.iter().any(|size| *size > MAX_QUEUE_SIZE) {
+        let scope = match wanted.flags {
+            0 => Some(AgeScope::Port),
+            RTE_FLOW_PORT_FLAG_STRICT_QUEUE => Some(AgeScope::Queue),
+            _ => None,
+        };
+        let Some(scope) = scope else {
+            let refusal = refuse(ENOTSUP, "of the flags there is STRICT_QUEUE; clear the others");
+            return Arrays::NONE.report(error, &refusal);
+        };
+        let result = if sizes.iter().any(|size| *size > MAX_QUEUE_SIZE) {
             Err(refuse(EINVAL, "the queue is larger than info_get says; make it smaller"))
         } else {
             private.device().with_switch(|Switch { eswitch, flow_state, .. }, _| {
+                let most = limits(eswitch.profile());
+                if wanted.nb_meters > most.max_nb_meters
+                    || wanted.nb_conn_tracks > most.max_nb_conn_tracks
+                    || wanted.nb_counters > most.max_nb_counters
+                    || wanted.nb_aging_objects > most.max_nb_aging_objects
+                {
+                    let message = "the port has fewer objects, as info_get says; ask for fewer";
+                    return Err(refuse(EINVAL, message));
+                }
                 eswitch.configure(port, &sizes)?;
-                flow_state.configure(port, count.into());
+                flow_state.configure(port, count.into(), scope);
                 Ok(())
             })
         };

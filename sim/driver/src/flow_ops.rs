@@ -13,6 +13,7 @@ use dpdk_sys::{
 use sim::eswitch::{Id, RuleId};
 
 use crate::device::Switch;
+use crate::flow_aged as aged;
 use crate::flow_answer::{Answer, cannot_query, wants_reset};
 use crate::flow_async as queued;
 use crate::flow_error::{Arrays, number};
@@ -30,7 +31,8 @@ pub static OPERATIONS: rte_flow_ops = rte_flow_ops {
     query: Some(query),
     isolate: Some(isolate),
     dev_dump: Some(dev_dump),
-    get_aged_flows: Some(get_aged_flows),
+    get_aged_flows: Some(aged::get_aged_flows),
+    get_q_aged_flows: Some(aged::get_queue_aged_flows),
     action_handle_create: Some(shared::create),
     action_handle_destroy: Some(shared::destroy),
     action_handle_update: Some(shared::update),
@@ -210,39 +212,6 @@ unsafe extern "C" fn dev_dump(
             Err(FlowError::other(ErrorKind::Unspecified, libc::EIO, message))
         };
         Arrays::NONE.status(error, result)
-    }
-}
-
-unsafe extern "C" fn get_aged_flows(
-    dev: *mut rte_eth_dev,
-    contexts: *mut *mut c_void,
-    count: u32,
-    error: *mut rte_flow_error,
-) -> c_int {
-    // SAFETY: DPDK passes ethdevs of ours; the application, room for `count` contexts.
-    unsafe {
-        let (private, port) = called(dev);
-        let result = private.device().with_switch(|Switch { eswitch, flow_state, .. }, now| {
-            let news = eswitch.aged(port, now)?;
-            let waiting = flow_state.aged(port);
-            waiting.extend(news.iter().map(|aged| match (aged.context, aged.rule) {
-                // By the API: without a context, the rule itself.
-                (0, Some(rule)) => rule.to_bits() as usize,
-                (context, _) => context,
-            }));
-            if count == 0 || contexts.is_null() {
-                return Ok(waiting.len());
-            }
-            let fetched = waiting.len().min(count as usize);
-            for (index, context) in waiting.drain(..fetched).enumerate() {
-                contexts.add(index).write(ptr::with_exposed_provenance_mut(context));
-            }
-            Ok(fetched)
-        });
-        match result {
-            Ok(number) => c_int::try_from(number).unwrap_or(c_int::MAX),
-            Err(refusal) => Arrays::NONE.report(error, &refusal),
-        }
     }
 }
 

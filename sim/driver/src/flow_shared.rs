@@ -89,11 +89,13 @@ impl Switch {
         &mut self,
         port: u16,
         action: *const rte_flow_action,
+        queue: Option<u32>,
         now: Time,
     ) -> Result<u64, FlowError> {
         // SAFETY: by the caller's promise.
         let action = unsafe { first(action) }?;
-        self.eswitch.indirect_create(port, &action, now).map(|handle| handle.0 as u64)
+        let handle = self.eswitch.indirect_create(port, &action, queue, now)?;
+        Ok(handle.0 as u64)
     }
 
     /// Changes a shared action.
@@ -151,7 +153,7 @@ pub unsafe extern "C" fn create(
     unsafe {
         let (private, port) = called(dev);
         let result =
-            private.device().with_switch(|switch, now| switch.make_shared(port, action, now));
+            private.device().with_switch(|switch, now| switch.make_shared(port, action, None, now));
         Arrays::actions(ptr::null::<c_void>(), action).handle(error, result)
     }
 }
@@ -218,7 +220,7 @@ pub unsafe extern "C" fn enqueue_create(
         let how = enqueue(queue, attr, user_data);
         let result = private.device().with_switch(|switch, now| {
             switch.flow_state.has_queue(port, queue)?;
-            let handle = switch.make_shared(port, action, now)?;
+            let handle = switch.make_shared(port, action, Some(queue), now)?;
             switch.complete(port, how, now)?;
             Ok(handle)
         });

@@ -3,20 +3,70 @@
 use std::collections::{HashMap, VecDeque};
 
 use rte_flow::{ENOENT, ErrorKind, FlowError};
-use sim::eswitch::{Completion, Time};
+use sim::eswitch::{Aged, Completion, Time};
 
 /// Results that wait, by ethdev.
 #[derive(Default)]
 pub struct FlowState {
     /// Of operations on shared actions, by ethdev and queue, with the time from which they can be pulled.
     completions: HashMap<(u16, u32), VecDeque<(Time, Completion)>>,
-    /// Contexts of aged rules that the application has not fetched.
-    aged: HashMap<u16, VecDeque<usize>>,
+    /// What has aged, by ethdev.
+    ages: HashMap<u16, AgeReports>,
+}
+
+/// To whom an ethdev reports what has aged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AgeScope {
+    /// To the whole ethdev, with an event.
+    #[default]
+    Port,
+    /// To the flow queue through which it was made, which asks (`RTE_FLOW_PORT_FLAG_STRICT_QUEUE`).
+    Queue,
+}
+
+/// What has aged at an ethdev.
+#[derive(Default)]
+pub struct AgeReports {
+    /// To whom it is reported.
+    pub scope: AgeScope,
+    /// Contexts that the application has not fetched, by flow queue; with [`AgeScope::Port`] all at 0.
+    waiting: HashMap<u32, VecDeque<usize>>,
+    /// Whether the application was told, and has not asked since.
+    announced: bool,
+}
+
+impl AgeReports {
+    /// Takes up what has aged. Says whether the application is to be told.
+    pub fn take_up(&mut self, news: &[Aged]) -> bool {
+        for aged in news {
+            let queue = match self.scope {
+                AgeScope::Port => 0,
+                AgeScope::Queue => aged.queue.unwrap_or(0),
+            };
+            let context = match (aged.context, aged.rule) {
+                // By the API: without a context, the rule itself.
+                (0, Some(rule)) => rule.to_bits() as usize,
+                (context, _) => context,
+            };
+            self.waiting.entry(queue).or_default().push_back(context);
+        }
+        let tells = !news.is_empty() && self.scope == AgeScope::Port && !self.announced;
+        self.announced |= tells;
+        tells
+    }
+
+    /// The contexts that wait for whoever asks through this queue, which the application does now.
+    pub fn asked(&mut self, queue: u32) -> &mut VecDeque<usize> {
+        self.announced = false;
+        let queue = if self.scope == AgeScope::Port { 0 } else { queue };
+        self.waiting.entry(queue).or_default()
+    }
 }
 
 impl FlowState {
     /// Gives an ethdev so many queues; what waited is forgotten.
-    pub fn configure(&mut self, port: u16, queues: u32) {
+    pub fn configure(&mut self, port: u16, queues: u32, scope: AgeScope) {
+        self.ages.insert(port, AgeReports { scope, ..AgeReports::default() });
         self.completions.retain(|(owner, _), _| *owner != port);
         for queue in 0..queues {
             self.completions.insert((port, queue), VecDeque::new());
@@ -25,7 +75,9 @@ impl FlowState {
 
     /// Forgets what waits at an ethdev.
     pub fn clear(&mut self, port: u16) {
-        self.aged.remove(&port);
+        if let Some(ages) = self.ages.get_mut(&port) {
+            *ages = AgeReports { scope: ages.scope, ..AgeReports::default() };
+        }
         for ((owner, _), waiting) in &mut self.completions {
             if *owner == port {
                 waiting.clear();
@@ -87,9 +139,9 @@ impl FlowState {
         }
     }
 
-    /// The contexts of aged rules that wait at an ethdev.
-    pub fn aged(&mut self, port: u16) -> &mut VecDeque<usize> {
-        self.aged.entry(port).or_default()
+    /// What has aged at an ethdev.
+    pub fn ages(&mut self, port: u16) -> &mut AgeReports {
+        self.ages.entry(port).or_default()
     }
 }
 
@@ -102,7 +154,7 @@ mod tests {
         let mut state = FlowState::default();
         let completion = |user_data| Completion { user_data, result: Ok(()) };
         assert!(state.complete(1, 0, Time(5), completion(7)).is_err(), "not configured");
-        state.configure(1, 2);
+        state.configure(1, 2, AgeScope::Port);
         state.complete(1, 1, Time(5), completion(7)).unwrap();
         state.complete(1, 1, Time(6), completion(8)).unwrap();
         let pulled = |state: &mut FlowState, queue, most, now| {
@@ -116,5 +168,25 @@ mod tests {
         state.clear(1);
         assert!(pulled(&mut state, 1, 9, Time(9)).is_empty());
         assert!(state.has_queue(1, 1).is_ok() && state.has_queue(2, 0).is_err());
+    }
+
+    #[test]
+    fn ages_are_announced_once_until_somebody_asks() {
+        let idle = |queue, context| Aged { rule: None, queue, context };
+        let mut reports = AgeReports::default();
+        assert!(!reports.take_up(&[]));
+        assert!(reports.take_up(&[idle(Some(1), 5)]));
+        assert!(!reports.take_up(&[idle(None, 6)]), "told, and not asked since");
+        assert_eq!(reports.asked(3).drain(..).collect::<Vec<_>>(), [5, 6], "whatever queue asks");
+        assert!(reports.take_up(&[idle(None, 7)]));
+    }
+
+    #[test]
+    fn strict_queues_ask_for_their_own() {
+        let idle = |queue, context| Aged { rule: None, queue, context };
+        let mut reports = AgeReports { scope: AgeScope::Queue, ..AgeReports::default() };
+        assert!(!reports.take_up(&[idle(Some(1), 5), idle(Some(0), 6)]), "there is no event");
+        assert_eq!(reports.asked(1).drain(..).collect::<Vec<_>>(), [5]);
+        assert_eq!(reports.asked(0).drain(..).collect::<Vec<_>>(), [6]);
     }
 }

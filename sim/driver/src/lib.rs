@@ -19,6 +19,7 @@ mod counters;
 mod description;
 mod devargs;
 mod device;
+mod flow_aged;
 mod flow_answer;
 mod flow_async;
 mod flow_error;

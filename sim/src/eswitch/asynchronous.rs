@@ -155,7 +155,13 @@ impl Eswitch {
             return Err(FlowError::other(ErrorKind::Unspecified, ENOSPC, message));
         }
         let kind = self.insertion_fault().map_or(Kind::Create, Kind::Faulty);
-        let rule = self.insert(prepared, Some(new.table), Stage::Creating, Time::NEVER, now)?;
+        let rule = self.insert(
+            prepared,
+            Some(new.table),
+            Stage::Creating,
+            (Time::NEVER, Some(enqueue.queue)),
+            now,
+        )?;
         self.put(port, enqueue, Operation { kind, rule, user_data: enqueue.user_data }, now)?;
         Ok(rule)
     }

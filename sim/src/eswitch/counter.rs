@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::rule::RuleId;
 use super::time::Time;
 
 /// What a counter shows.
@@ -90,9 +91,22 @@ pub struct AgeState {
     pub idle: Duration,
 }
 
+/// Who is told of an ageing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AgeOwner {
+    /// The ethdev port through which it was made.
+    pub port: u16,
+    /// The rule whose it is; `None` for a shared AGE.
+    pub rule: Option<RuleId>,
+    /// The flow queue through which it was made, if it was one.
+    pub queue: Option<u32>,
+}
+
 /// One rule's, or shared, ageing.
 #[derive(Clone, Copy, Debug)]
 pub struct Ageing {
+    /// Who is told; nobody before the rule is there.
+    pub owner: Option<AgeOwner>,
     /// Idle time after which it is reported; zero for never.
     timeout: Duration,
     /// What the report carries; 0 for the rule's handle.
@@ -104,7 +118,7 @@ pub struct Ageing {
 impl Ageing {
     /// Ageing that starts at `now`.
     pub fn new(timeout: Duration, context: usize, now: Time) -> Self {
-        Self { timeout, context, last_hit: now, reported: false }
+        Self { owner: None, timeout, context, last_hit: now, reported: false }
     }
 
     /// A packet came.

@@ -11,7 +11,7 @@ use rte_flow::{
 use super::actions::{self, AgeingConfig};
 use super::arena::{Arena, Id};
 use super::conntrack::Tracker;
-use super::counter::{AgeState, Ageing, Count, Counter};
+use super::counter::{AgeOwner, AgeState, Ageing, Count, Counter};
 use super::meter::Meter;
 use super::program::Spread;
 use super::switch::Eswitch;
@@ -131,14 +131,6 @@ impl Indirects {
             indirect.users = indirect.users.saturating_sub(1);
         }
     }
-
-    /// The shared ageings of a port.
-    pub fn ageings_of(&self, port: u16) -> impl Iterator<Item = Id<Ageing>> {
-        self.0.iter().filter_map(move |(_, indirect)| match indirect.shared {
-            Shared::Ageing(ageing) if indirect.port == port => Some(ageing),
-            _ => None,
-        })
-    }
 }
 
 fn refuse(errno: i32, message: impl Into<std::borrow::Cow<'static, str>>) -> FlowError {
@@ -146,7 +138,8 @@ fn refuse(errno: i32, message: impl Into<std::borrow::Cow<'static, str>>) -> Flo
 }
 
 impl Eswitch {
-    /// Makes an action that several rules can use: COUNT, AGE, RSS, CONNTRACK, `METER_MARK` or an encapsulation.
+    /// Makes an action that several rules can use: COUNT, AGE, RSS, CONNTRACK, `METER_MARK` or an encapsulation. `queue`: the
+    /// flow queue through which it is made, if it is one.
     ///
     /// # Errors
     /// An unknown port, other actions and those that the profile does not share, `ENOENT` and `ENOSPC` when the card has no more
@@ -155,6 +148,7 @@ impl Eswitch {
         &mut self,
         port: u16,
         action: &Action,
+        queue: Option<u32>,
         now: Time,
     ) -> Result<IndirectHandle, FlowError> {
         self.ports.known(port)?;
@@ -171,7 +165,10 @@ impl Eswitch {
                     return Err(refuse(EINVAL, message));
                 }
                 let AgeingConfig { timeout, context } = AgeingConfig::of(age);
-                Shared::Ageing(self.ageings.insert(Ageing::new(timeout, context, now)))
+                let owner = AgeOwner { port, rule: None, queue };
+                let mut ageing = Ageing::new(timeout, context, now);
+                ageing.owner = Some(owner);
+                Shared::Ageing(self.ageings.insert(ageing))
             }
             Action::VxlanEncap(_) | Action::NvgreEncap(_) | Action::RawEncap(_) => {
                 Shared::Encapsulation(actions::encapsulation(0, action, &self.profile)?)

@@ -8,7 +8,7 @@ use rte_flow::{
 
 use super::actions::{self, ActionRules, Draft, Plan, Planned};
 use super::arena::Id;
-use super::counter::{Ageing, Counter};
+use super::counter::{AgeOwner, Ageing, Counter};
 use super::faults::InsertionFault;
 use super::matcher::Matcher;
 use super::pattern::{self, PatternRules};
@@ -182,13 +182,13 @@ impl Eswitch {
         Ok(())
     }
 
-    /// Puts the rule in, in force from `from` on; `Time::NEVER` until [`Self::activate`].
+    /// Puts the rule in, in force from `from` on, through a flow queue or none.
     pub(super) fn insert(
         &mut self,
         prepared: Prepared,
         table: Option<Id<TemplateTable>>,
         stage: Stage,
-        from: Time,
+        (from, queue): (Time, Option<u32>),
         now: Time,
     ) -> Result<RuleId, FlowError> {
         let Prepared { port, attributes, matcher, options, draft } = prepared;
@@ -219,6 +219,7 @@ impl Eswitch {
         let rank = Rank { priority, order };
         let in_root = self.profile.is_root(domain, group);
         self.root_rules += usize::from(in_root);
+        let own_ageing = owned.ageing;
         let id = self.rules.insert(Rule {
             port,
             group: key,
@@ -236,6 +237,9 @@ impl Eswitch {
             stage,
             meters: meters.into(),
         });
+        if let Some(ageing) = own_ageing.and_then(|ageing| self.ageings.get_mut(ageing)) {
+            ageing.owner = Some(AgeOwner { port, rule: Some(id), queue });
+        }
         if let Some(table) = table.and_then(|table| self.tables.get_mut(table)) {
             table.rules += 1;
         }

@@ -3,7 +3,7 @@
 use rte_flow::{Api, EAGAIN, EINVAL, ErrorKind, FlowError, Steering};
 
 use super::arena::Id;
-use super::counter::{AgeState, Count, Counter, NotYetRefreshed};
+use super::counter::{AgeOwner, AgeState, Count, Counter, NotYetRefreshed};
 use super::faults::InsertionFault;
 use super::rule::{Rule, RuleId, Stage};
 use super::switch::Eswitch;
@@ -24,6 +24,8 @@ pub struct Created {
 pub struct Aged {
     /// The rule; `None` for a shared AGE.
     pub rule: Option<RuleId>,
+    /// The flow queue through which it was made, if it was one.
+    pub queue: Option<u32>,
     /// What its AGE carries.
     pub context: usize,
 }
@@ -61,7 +63,7 @@ impl Eswitch {
         self.admit(&prepared)?;
         let done = self.pace.insert(now);
         let in_force = if fault == Some(InsertionFault::Lost) { Time::NEVER } else { done };
-        let rule = self.insert(prepared, None, Stage::Settled, in_force, now)?;
+        let rule = self.insert(prepared, None, Stage::Settled, (in_force, None), now)?;
         Ok(Created { rule, done: done + self.faults.completion_delay })
     }
 
@@ -139,20 +141,17 @@ impl Eswitch {
         })
     }
 
-    /// Reports the rules and shared actions of a port whose AGE has run out since the last report. Walks over all rules: not for
-    /// the packet path.
+    /// Reports the rules and shared actions of a port whose AGE has run out since the last report. Walks over all that age: not
+    /// for the packet path.
     ///
     /// # Errors
     /// An unknown port.
     pub fn aged(&mut self, port: u16, now: Time) -> Result<Vec<Aged>, FlowError> {
         self.ports.known(port)?;
-        let own = self.rules.iter().filter(|(_, rule)| rule.port == port);
-        let own = own.filter_map(|(id, rule)| Some((Some(id), rule.owned.ageing?)));
-        let shared = self.indirects.ageings_of(port).map(|ageing| (None, ageing));
-        let candidates: Vec<_> = own.chain(shared).collect();
-        let aged = candidates.into_iter().filter_map(|(rule, ageing)| {
-            let ageing = self.ageings.get_mut(ageing)?;
-            ageing.report(now).then_some(Aged { rule, context: ageing.context })
+        let aged = self.ageings.iter_mut().filter_map(|ageing| {
+            let owner = ageing.owner.filter(|owner| owner.port == port)?;
+            let AgeOwner { rule, queue, .. } = owner;
+            ageing.report(now).then_some(Aged { rule, queue, context: ageing.context })
         });
         Ok(aged.collect())
     }

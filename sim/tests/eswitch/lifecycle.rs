@@ -174,14 +174,14 @@ fn idle_rules_are_reported_once_for_each_idleness() {
     let to = Action::RepresentedPort(UPLINK);
     let ageing = rule(0, 0, &to_port(2), &[age(10, 0), to.clone()]);
     let rule_id = add(&mut switch, VF0, &ageing);
-    let shared = switch.indirect_create(VF0, &age(10, 99), Time::ZERO).expect("an AGE");
+    let shared = switch.indirect_create(VF0, &age(10, 99), None, Time::ZERO).expect("an AGE");
     let sharing = rule(0, 0, &to_port(3), &[Action::Indirect(shared), to]);
     add(&mut switch, VF0, &sharing);
     let aged = |switch: &mut Eswitch, second: u64| {
         switch.aged(VF0, Time(second * SECOND)).expect("a port")
     };
-    let own = Aged { rule: Some(rule_id), context: 0 };
-    let common = Aged { rule: None, context: 99 };
+    let own = Aged { rule: Some(rule_id), queue: None, context: 0 };
+    let common = Aged { rule: None, queue: None, context: 99 };
     assert_eq!(aged(&mut switch, 9), []);
     send_at(&mut switch, Time(9 * SECOND), FROM, &udp4(1, 3, b""), &mut Trace::default());
     assert_eq!(aged(&mut switch, 10), [own]);
@@ -204,7 +204,7 @@ fn idle_rules_are_reported_once_for_each_idleness() {
 #[test]
 fn shared_actions_count_together_and_outlive_their_rules() {
     let mut switch = switch();
-    let shared = switch.indirect_create(VF0, &Action::Count(0), Time::ZERO).expect("a COUNT");
+    let shared = switch.indirect_create(VF0, &Action::Count(0), None, Time::ZERO).expect("a COUNT");
     let rules = [2, 3].map(|port| {
         let actions = [Action::Indirect(shared), Action::RepresentedPort(UPLINK)];
         add(&mut switch, VF0, &rule(0, 0, &to_port(port), &actions))
@@ -224,7 +224,8 @@ fn shared_actions_count_together_and_outlive_their_rules() {
     assert_eq!(count(&mut switch), 3);
     switch.indirect_destroy(VF0, shared, Time(2)).expect("unused");
     assert_eq!(switch.indirect_destroy(VF0, shared, Time(2)).expect_err("gone").errno, ENOENT);
-    let error = switch.indirect_create(VF0, &Action::Drop, Time::ZERO).expect_err("no object");
+    let error =
+        switch.indirect_create(VF0, &Action::Drop, None, Time::ZERO).expect_err("no object");
     assert!(error.message.contains("; "), "{error}");
 }
 
@@ -285,7 +286,7 @@ fn nothing_is_in_use_once_rules_are_gone() {
         ],
     );
     let created = switch.create(VF0, &rule, Time(0)).expect("accepted");
-    let shared = switch.indirect_create(VF0, &Action::Count(0), Time(0)).expect("accepted");
+    let shared = switch.indirect_create(VF0, &Action::Count(0), None, Time(0)).expect("accepted");
     let used = Usage {
         rules: 1,
         groups: 1,

@@ -27,7 +27,6 @@ use crate::batch::MAX_FRAME;
 use crate::description::PACKET_TYPES;
 use crate::devargs::{MAX_MTU, MIN_MTU};
 use crate::device::{Device, PortIndex, SwitchPort};
-use crate::flow_ops;
 use crate::log;
 use crate::meter_ops;
 use crate::receive_filter::{MAX_ADDRESSES, ReceiveFilter};
@@ -35,6 +34,7 @@ use crate::registration::Card;
 use crate::reset;
 use crate::rss;
 use crate::software::MAX_QUEUES;
+use crate::{flow_aged, flow_ops};
 
 /// Smallest mbuf data room, in bytes, headroom not counted.
 const MIN_RX_BUFFER: u32 = 64;
@@ -196,6 +196,8 @@ unsafe extern "C" fn start(dev: *mut rte_eth_dev) -> c_int {
             queues::set_state(dev, true);
             link::link_update(dev, 0);
             link::watch(dev);
+            flow_aged::unwatch(dev);
+            flow_aged::watch(dev);
         }
         started
     }
@@ -209,6 +211,7 @@ unsafe extern "C" fn stop(dev: *mut rte_eth_dev) -> c_int {
         if stopped == 0 {
             queues::set_state(dev, false);
             link::unwatch(dev);
+            flow_aged::unwatch(dev);
             link::store_link(dev, false);
         }
         stopped
