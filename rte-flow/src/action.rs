@@ -305,6 +305,30 @@ actions! {
     Indirect(IndirectHandle: rte_flow_action_handle) = RTE_FLOW_ACTION_TYPE_INDIRECT, "indirect";
 }
 
+impl Action {
+    /// The action of a kind with a configuration of zeros; `None` where that says nothing.
+    #[must_use]
+    pub fn zeroed(kind: ActionKind) -> Option<Self> {
+        const LARGEST: usize = {
+            let (mut most, mut index) = (0, 0);
+            while index < ActionKind::ALL.len() {
+                let size = ActionKind::ALL[index].conf_size();
+                most = if size > most { size } else { most };
+                index += 1;
+            }
+            most
+        };
+        /// Aligned as strictly as any configuration.
+        #[repr(align(16))]
+        struct Zeros([u8; LARGEST]);
+        let zeros = Zeros([0; LARGEST]);
+        let conf = if kind.conf_size() == 0 { std::ptr::null() } else { zeros.0.as_ptr() };
+        // SAFETY: null for an action without a structure; else as many zeros as the structure has bytes: numbers and null
+        // pointers, which the decoder takes for what they are.
+        unsafe { Self::decode_conf(kind, conf.cast()) }.ok()
+    }
+}
+
 impl ActionKind {
     /// Whether the action decides where the packet goes next.
     #[must_use]

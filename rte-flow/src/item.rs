@@ -1,5 +1,7 @@
 //! Items: what a rule asks of a packet, one per protocol layer or piece of metadata.
 
+use std::convert::Infallible;
+
 use dpdk_sys::rte_flow_item_type;
 
 use crate::header::{
@@ -96,6 +98,62 @@ impl FieldMatch {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.mask.count_ones() == self.info.bits
+    }
+}
+
+/// What an item shall ask of one of its fields, for code that treats all items alike: the probe of NICs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AskedField {
+    /// The position in the item's fields.
+    pub index: usize,
+    /// The wanted value.
+    pub spec: u128,
+    /// The upper bound of a range.
+    pub last: Option<u128>,
+    /// Which bits count.
+    pub mask: u128,
+}
+
+/// The structures of an item that asks for some fields.
+struct Asking<'a>(&'a [AskedField]);
+
+impl MatchSource for Asking<'_> {
+    type Error = Infallible;
+
+    fn asked<H: Header>(&self) -> Result<Match<H>, Infallible> {
+        if self.0.is_empty() {
+            return Ok(Match::default());
+        }
+        let (mut spec, mut last, mut mask) = (H::default(), H::default(), H::default());
+        for field in self.0 {
+            spec.set(field.index, field.spec);
+            last.set(field.index, field.last.unwrap_or(0));
+            mask.set(field.index, field.mask);
+        }
+        let is_range = self.0.iter().any(|field| field.last.is_some());
+        Ok(Match { spec: Some(spec), last: is_range.then_some(last), mask: Some(mask) })
+    }
+}
+
+impl Item {
+    /// The item of a kind that asks for these fields, each of which stands in the list once; without any it has neither
+    /// spec nor mask.
+    #[must_use]
+    pub fn asking(kind: ItemKind, fields: &[AskedField]) -> Self {
+        match Self::build(kind, &Asking(fields)) {
+            Ok(item) => item,
+        }
+    }
+
+    /// How many words of 32 bits the matched fields take; one that is matched in part counts its mask's bits, rounded up to
+    /// bytes.
+    #[must_use]
+    pub fn match_words(&self) -> u32 {
+        let mut bits = 0;
+        self.for_each_field(&mut |field| {
+            bits += field.info.bits.min(field.mask.count_ones().next_multiple_of(8));
+        });
+        bits.div_ceil(32)
     }
 }
 

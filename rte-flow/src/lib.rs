@@ -46,7 +46,7 @@ pub use header::{
     GeneveOptionId, Gre, GreKey, GreOption, Gtp, Header, Icmp, Icmp6, Integrity, Ipv4, Ipv6,
     Ipv6FragExt, Mark, Meta, Nvgre, PortId, Sctp, Tag, Tcp, Udp, Vlan, Vxlan, VxlanGpe,
 };
-pub use item::{FieldMatch, Item, ItemKind, Match, TemplateMismatch};
+pub use item::{AskedField, FieldMatch, Item, ItemKind, Match, TemplateMismatch};
 pub use layers::{Depth, Layers, Position};
 pub use legality::{
     Api, Context, NoObjects, Objects, check, check_actions_template, check_pattern_template,

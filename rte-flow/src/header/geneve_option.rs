@@ -130,6 +130,20 @@ impl Header for GeneveOption {
         }
     }
 
+    /// Of the data, the first word.
+    fn set(&mut self, index: usize, value: u128) {
+        match index {
+            0 => self.class = Field::from_bits(value),
+            1 => self.option_type = Field::from_bits(value),
+            2 => self.length = Field::from_bits(value),
+            _ => {
+                if let Some(word) = self.data.first_chunk_mut() {
+                    *word = u32::from_bits(value).to_be_bytes();
+                }
+            }
+        }
+    }
+
     fn admits(spec: &Self, last: Option<&Self>, mask: &Self, actual: &Self) -> bool {
         let field = |number: &dyn Fn(&Self) -> u128| {
             Field::admits(number(spec), last.map(number), number(mask), number(actual))

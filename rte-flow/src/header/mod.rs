@@ -49,6 +49,8 @@ pub trait Header: Copy + Default + PartialEq + Eq + Debug + Send + Sync + 'stati
     fn load(bytes: &[u8]) -> Self;
     /// Calls `visit` with what is asked of every field.
     fn for_each_field(asked: &Match<Self>, visit: &mut dyn FnMut(FieldMatch));
+    /// Gives the field at `index` of [`Header::FIELDS`] a value; bits beyond its width are cut off.
+    fn set(&mut self, index: usize, value: u128);
     /// Whether `actual`, taken from a packet, is what `spec`, `last` and `mask` ask for.
     fn admits(spec: &Self, last: Option<&Self>, mask: &Self, actual: &Self) -> bool;
 
@@ -123,6 +125,12 @@ macro_rules! header {
                         asked.last.map(|last| $crate::field::Field::to_bits(last.$field)),
                         $crate::field::Field::to_bits(mask.$field),
                     ));
+                })+
+            }
+            fn set(&mut self, index: usize, value: u128) {
+                let mut fields = 0..;
+                $(if fields.next() == Some(index) {
+                    self.$field = $crate::field::Field::from_bits(value);
                 })+
             }
             fn admits(spec: &Self, last: Option<&Self>, mask: &Self, actual: &Self) -> bool {

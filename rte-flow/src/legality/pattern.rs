@@ -106,7 +106,8 @@ impl Check<'_> {
             let accepted = self.accepted(index, item.kind())?;
             let position = layers.push(index, item)?;
             named.note(item.kind(), position.depth);
-            words += self.fields(index, item, accepted)?;
+            self.fields(index, item, accepted)?;
+            words += item.match_words();
             self.particular(index, item, accepted)?;
         }
         if self.profile.matching.integrity_needs_layers {
@@ -138,16 +139,12 @@ impl Check<'_> {
         }
     }
 
-    /// Checks an item's fields; returns how many words of 32 bits those take that are matched.
-    fn fields(&self, index: usize, item: &Item, accepted: &ItemRule) -> Result<u32, FlowError> {
-        let mut bits = 0;
+    /// Checks an item's fields.
+    fn fields(&self, index: usize, item: &Item, accepted: &ItemRule) -> Result<(), FlowError> {
         let mut refused = Ok(());
         item.for_each_field(&mut |field| {
             if refused.is_ok() {
                 refused = self.field(index, item.kind(), &field, accepted);
-                if field.mask != 0 {
-                    bits += field.info.bits.min(field.mask.count_ones().next_multiple_of(8));
-                }
             }
         });
         refused?;
@@ -155,7 +152,7 @@ impl Check<'_> {
             self.tag(asked.spec.map_or(0, |tag| u32::from(tag.index)))
                 .map_err(|message| FlowError::item(index, ErrorKind::ItemSpec, EINVAL, message))?;
         }
-        Ok(bits.div_ceil(32))
+        Ok(())
     }
 
     fn field(
@@ -196,9 +193,12 @@ impl Check<'_> {
         let Some(spec) = field.spec.map(|spec| spec & field.mask) else { return Ok(()) };
         if let Some(last) = field.last.map(|last| last & field.mask) {
             // How fragments are told apart is looked at as a whole.
-            let by_flag = kind == ItemKind::Ipv4 && name == "fragment_offset" && self.by_flag();
+            let by_flag = matches!(
+                (kind, name),
+                (ItemKind::Ipv4, "fragment_offset") | (ItemKind::Ipv6FragExt, "fragment_data")
+            ) && self.by_flag();
             let is_accepted = has(accepted.ranges | accepted.ranges_ignored, field);
-            if !is_accepted && !by_flag && kind != ItemKind::Ipv6FragExt {
+            if !is_accepted && !by_flag {
                 let message = format!("{kind}.{name} cannot be matched by range; use a mask");
                 return refuse(Wrong::Range, message);
             }

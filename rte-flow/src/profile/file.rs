@@ -48,8 +48,8 @@ struct File {
     #[serde(default)]
     at_most_one: Vec<String>,
     modify: ModifyFile,
-    items: Option<BTreeMap<String, ItemFile>>,
-    actions: Option<BTreeMap<String, ActionFile>>,
+    items: BTreeMap<String, ItemFile>,
+    actions: BTreeMap<String, ActionFile>,
     #[serde(default)]
     indirect: IndirectRules,
     #[serde(default)]
@@ -68,7 +68,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a key of the file by itself")]
 struct ModifyFile {
-    destinations: Option<Vec<String>>,
+    destinations: Vec<String>,
     inner: bool,
     sub: bool,
     #[serde(default = "yes")]
@@ -186,26 +186,8 @@ impl Names<'_> {
 
     fn items(
         &self,
-        files: Option<BTreeMap<String, ItemFile>>,
+        files: BTreeMap<String, ItemFile>,
     ) -> Result<Vec<Option<ItemRule>>, ProfileError> {
-        let Some(files) = files else {
-            let all = ItemRule {
-                fields: u64::MAX,
-                whole: 0,
-                ranges: u64::MAX,
-                ranges_ignored: 0,
-                required: 0,
-                nonzero: 0,
-                positive: 0,
-                bits: Vec::new(),
-                excluded: Vec::new(),
-                highest: Vec::new(),
-                once: false,
-                spec: false,
-                place: place(None, true),
-            };
-            return Ok(vec![Some(all); ItemKind::ALL.len()]);
-        };
         let mut items = vec![None; ItemKind::ALL.len()];
         for (name, file) in files {
             let kind = ItemKind::ALL.iter().copied().find(|kind| kind.name() == name);
@@ -219,17 +201,8 @@ impl Names<'_> {
 
     fn actions(
         &self,
-        files: Option<BTreeMap<String, ActionFile>>,
+        files: BTreeMap<String, ActionFile>,
     ) -> Result<Vec<Option<ActionRule>>, ProfileError> {
-        let Some(files) = files else {
-            let all = ActionRule {
-                place: place(None, true),
-                needs: Vec::new(),
-                after: Vec::new(),
-                with: None,
-            };
-            return Ok(vec![Some(all); ActionKind::ALL.len()]);
-        };
         let mut actions = vec![None; ActionKind::ALL.len()];
         for (name, file) in files {
             let kind = ActionKind::ALL.iter().copied().find(|kind| kind.name() == name);
@@ -246,11 +219,7 @@ impl Names<'_> {
         Ok(actions)
     }
 
-    fn destinations(&self, names: Option<&Vec<String>>) -> Result<u64, ProfileError> {
-        let Some(names) = names else {
-            // Where a packet starts is no field that can change.
-            return Ok(!(1 << FieldId::Start as usize));
-        };
+    fn destinations(&self, names: &[String]) -> Result<u64, ProfileError> {
         names.iter().try_fold(0, |bits, name| {
             let field = FieldId::ALL.iter().find(|field| field.name() == name);
             let field = field.ok_or_else(|| self.wrong("modify.destinations", name))?;
@@ -274,7 +243,7 @@ impl File {
                 .map(|classes| names.classes("order", classes))
                 .collect::<Result<_, _>>()?,
             at_most_one: names.classes("at_most_one", &self.at_most_one)?,
-            modify_destinations: names.destinations(self.modify.destinations.as_ref())?,
+            modify_destinations: names.destinations(&self.modify.destinations)?,
             precedes: self
                 .precedes
                 .iter()

@@ -104,9 +104,9 @@ fn duplicates_are_what_the_profile_says() {
 
 #[test]
 fn full_tables_and_counters_say_so() {
-    let limits = "[limits]\nrules = 3\ncounters = 2\nroot_rules = 1\n\n[encap]";
+    let limits = "[limits]\nrules = 3\ncounters = 2\nroot_rules = 1";
     let mut switch =
-        adapted(&[("[encap]", limits), ("root_domains = []", "root_domains = [\"transfer\"]")]);
+        adapted(&[("[limits]", limits), ("root_domains = []", "root_domains = [\"transfer\"]")]);
     let counted =
         |group: u32, port: u16| rule(group, 0, &to_port(port), &[Action::Count(0), Action::Drop]);
     let errno = |switch: &mut Eswitch, rule: &rte_flow::Rule| {
