@@ -27,7 +27,7 @@ enum Command {
     Flows(flows::Arguments),
     /// Show how a daemon is
     Status(status::Arguments),
-    /// See and trouble a simulated NIC
+    /// See and trouble a simulated NIC, and find out what a NIC can do
     Nic(nic::Arguments),
     /// Run captured packets through a node's datapath in virtual time
     Replay(replay::Arguments),
