@@ -9,6 +9,7 @@ pub mod diagnostic;
 pub mod interpreter;
 mod operation;
 pub mod program;
+pub mod schema;
 pub mod stf;
 pub mod syntax;
 pub mod trace;

@@ -35,6 +35,11 @@ enum Command {
         #[arg(long = "packet", value_name = "PORT:HEX", required = true)]
         packets: Vec<PacketArgument>,
     },
+    /// Prints the tables of a program as JSON: keys, actions, sizes, stages.
+    Schema {
+        /// The program.
+        program: PathBuf,
+    },
     /// Runs tests.
     Stf {
         /// The tests.
@@ -70,6 +75,11 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run { program, entries, packets } => run(&program, entries.as_deref(), &packets),
+        Command::Schema { program } => {
+            let schema = p4::schema::of(&p4::compile(&program)?);
+            println!("{}", serde_json::to_string_pretty(&schema).into_diagnostic()?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Stf { tests, program } => test(&tests, program.as_deref()),
     }
 }

@@ -27,7 +27,10 @@ pub fn show(port: u16, packet: &[u8], outcome: &Outcome) -> String {
         match event {
             Event::State { .. } => {}
             Event::Extract { header, value } => {
-                table.add_row([Cell::new("  extract"), Cell::new(header), Cell::new(value)]);
+                table.add_row([Cell::new("  extract"), Cell::new(header), Cell::new(brief(value))]);
+            }
+            Event::Reject { error } => {
+                table.add_row([strong("reject", Color::Red), Cell::new(error), Cell::new("")]);
             }
             Event::Table { path, keys, hit, action, arguments } => {
                 table.add_row(step(path, keys, *hit, action, arguments));
@@ -35,7 +38,8 @@ pub fn show(port: u16, packet: &[u8], outcome: &Outcome) -> String {
             Event::Call { object, method, arguments, result } => {
                 let name =
                     if object.is_empty() { method.clone() } else { format!("{object}.{method}") };
-                let text = format!("({}) → {result}", arguments.join(", "));
+                let arguments: Vec<String> = arguments.iter().map(brief).collect();
+                let text = format!("({}) → {}", arguments.join(", "), brief(result));
                 table.add_row([Cell::new("call"), Cell::new(name), Cell::new(text)]);
             }
         }
@@ -68,15 +72,19 @@ fn step(
     let keys: Vec<String> =
         keys.iter().map(|(name, value)| format!("{name}={}", short(*value))).collect();
     let arguments: Vec<String> =
-        arguments.iter().map(|(name, value)| format!("{name}={}", argument(value))).collect();
-    let text = format!("{}\n→ {action}({})", keys.join(" "), arguments.join(", "));
+        arguments.iter().map(|(name, value)| format!("{name}={}", brief(value))).collect();
+    let action = format!("→ {action}({})", arguments.join(", "));
+    let text = if keys.is_empty() { action } else { format!("{}\n{action}", keys.join(" ")) };
     let result = if hit { strong("hit", Color::Green) } else { strong("miss", Color::Yellow) };
     [result, Cell::new(path), Cell::new(text)]
 }
 
-fn argument(value: &Value) -> String {
+fn brief(value: &Value) -> String {
     match value {
         Value::Bits(bits) => short(*bits),
+        Value::Header { valid: true, fields: values } | Value::List(values) => {
+            format!("{{{}}}", values.iter().map(brief).collect::<Vec<_>>().join(", "))
+        }
         other => other.to_string(),
     }
 }
@@ -94,5 +102,51 @@ fn short(bits: crate::bits::Bits) -> String {
         }
         1..=32 => bits.value().to_string(),
         _ => bits.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::interpreter::Machine;
+    use crate::stf::Runner;
+
+    #[test]
+    fn every_step_is_shown() {
+        let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let program = crate::compile(&home.join("pipeline.p4")).expect("the contract is accepted");
+        let mut machine = Machine::new(&program).expect("the contract can be loaded");
+        let entries = home.join("tests/stf/common.entries");
+        Runner::new(&mut machine).file(&entries).expect("the entries fit");
+        let packet = testbed::notation::packet(
+            "eth(src=02:00:00:00:00:01, dst=02:00:00:00:00:11)/ipv4(src=10.0.0.1, dst=10.0.9.1)\
+             /udp(sport=1, dport=2)",
+        )
+        .expect("a packet");
+        let outcome = machine.trace(0, 1, &packet).expect("no fault");
+        let shown = show(1, &packet, &outcome);
+        let order = [
+            "packet",
+            "start → ethernet → ip",
+            "ports",
+            "interface_of_port(interface=1)",
+            "addresses",
+            "address=10.0.0.1",
+            "connections.lookup",
+            "egress_rules",
+            "route_table=1 destination=10.0.9.1",
+            "→ blackhole()",
+            "drop",
+            "blackhole_route",
+        ];
+        let mut rest = shown.as_str();
+        for step in order {
+            let at = rest.find(step).unwrap_or_else(|| panic!("`{step}` is not in\n{rest}"));
+            rest = &rest[at..];
+        }
+        let outcome = machine.trace(0, 1, &packet[..30]).expect("no fault");
+        assert!(show(1, &packet[..30], &outcome).contains("PacketTooShort"));
     }
 }

@@ -112,6 +112,7 @@ impl Machine<'_> {
         match result {
             Ok(()) | Err(Stop::Exit) => {}
             Err(Stop::Reject(error)) => {
+                run.record(|| Event::Reject { error: program.errors[error].clone() });
                 input = Value::List(vec![Value::bits(16, port), Value::Member(error)]);
             }
             Err(Stop::Fault(fault)) => return Err(fault),

@@ -83,15 +83,12 @@ impl<'p> Run<'_, 'p> {
                 (values, result.map(|()| Value::Nothing))
             }
             Callee::ExternFunction(name) => {
-                let result = if name == "verify" {
-                    verify(&arguments)
-                } else {
-                    externs::function(name, &arguments).map_err(Stop::Fault)
-                };
-                if let Ok(value) = &result {
-                    self.record_call("", name, &arguments, value);
+                if name == "verify" {
+                    let result = verify(&arguments);
+                    return (arguments, result);
                 }
-                (arguments, result)
+                let result = externs::function(name, &arguments);
+                self.finish("", name, arguments, result)
             }
             Callee::Method(instance, method) => {
                 let name = &scope.block.definition.instances[*instance].name;
@@ -134,8 +131,8 @@ impl<'p> Run<'_, 'p> {
         self.record(|| Event::Call {
             object: object.to_owned(),
             method: method.to_owned(),
-            arguments: arguments.iter().map(ToString::to_string).collect(),
-            result: result.to_string(),
+            arguments: arguments.to_vec(),
+            result: result.clone(),
         });
     }
 

@@ -40,8 +40,13 @@ pub enum Event {
         /// The method or function.
         method: String,
         /// The arguments, after the call.
-        arguments: Vec<String>,
+        arguments: Vec<Value>,
         /// What it returned.
-        result: String,
+        result: Value,
+    },
+    /// The parser rejected the packet.
+    Reject {
+        /// The member of `error`.
+        error: String,
     },
 }

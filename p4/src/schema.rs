@@ -1,0 +1,173 @@
+//! The tables of a program: what a control plane, or a compiler of rules, must know of them.
+
+use serde::Serialize;
+
+use crate::program::{ActionScope, BlockDefinition, InstanceOf, Program, Table};
+
+/// All tables of a program, in the order of its blocks.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Schema {
+    /// The tables.
+    pub tables: Vec<TableSchema>,
+}
+
+/// One table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct TableSchema {
+    /// Its path: blocks from the outside in, and its name.
+    pub path: String,
+    /// Where it lives.
+    pub stage: Stage,
+    /// The `rte_flow` group, of a table that lives in the NIC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rte_flow_group: Option<u32>,
+    /// How many entries it holds; none when nobody adds any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u32>,
+    /// Its keys in order.
+    pub keys: Vec<KeySchema>,
+    /// Its actions.
+    pub actions: Vec<ActionSchema>,
+    /// What a miss does.
+    pub default_action: String,
+    /// Whether that is fixed.
+    pub default_is_constant: bool,
+    /// How many entries are part of the program; none when the control plane adds them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub constant_entries: Option<usize>,
+}
+
+/// Where a table lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// In the NIC.
+    Offload,
+    /// In software.
+    Software,
+}
+
+/// One key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct KeySchema {
+    /// Its name.
+    pub name: String,
+    /// How it is matched.
+    pub r#match: &'static str,
+    /// Its width in bits.
+    pub width: u32,
+}
+
+/// One action.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ActionSchema {
+    /// Its name.
+    pub name: String,
+    /// Where it may stand, if not anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only: Option<&'static str>,
+    /// Its parameters in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<ParameterSchema>,
+}
+
+/// One parameter of an action.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ParameterSchema {
+    /// Its name.
+    pub name: String,
+    /// Its type, as P4 writes it.
+    pub r#type: String,
+}
+
+/// The tables of a program.
+#[must_use]
+pub fn of(program: &Program) -> Schema {
+    let mut tables = Vec::new();
+    for block in program.main.iter().flat_map(|main| &main.blocks) {
+        let definition = &program.blocks[*block];
+        collect(program, definition, &definition.name, &mut tables);
+    }
+    Schema { tables }
+}
+
+fn collect(program: &Program, block: &BlockDefinition, path: &str, tables: &mut Vec<TableSchema>) {
+    tables.extend(block.tables.iter().map(|table| describe(program, block, table, path)));
+    for instance in &block.instances {
+        if let InstanceOf::Block(inner) = instance.of {
+            collect(program, &program.blocks[inner], &format!("{path}.{}", instance.name), tables);
+        }
+    }
+}
+
+fn describe(program: &Program, block: &BlockDefinition, table: &Table, path: &str) -> TableSchema {
+    let actions = table.actions.iter().map(|listed| {
+        let action = &block.actions[listed.action];
+        let parameters = action.parameters.iter().map(|(parameter, _)| ParameterSchema {
+            name: parameter.name.clone(),
+            r#type: program.show_type(&parameter.ty),
+        });
+        ActionSchema {
+            name: action.name.clone(),
+            only: match listed.scope {
+                ActionScope::Anywhere => None,
+                ActionScope::Entries => Some("entries"),
+                ActionScope::Default => Some("default"),
+            },
+            parameters: parameters.collect(),
+        }
+    });
+    let keys = table.keys.iter().map(|key| KeySchema {
+        name: key.name.clone(),
+        r#match: key.kind.name(),
+        width: key.width,
+    });
+    TableSchema {
+        path: format!("{path}.{}", table.name),
+        stage: if table.nic_group.is_some() { Stage::Offload } else { Stage::Software },
+        rte_flow_group: table.nic_group,
+        size: table.size,
+        keys: keys.collect(),
+        actions: actions.collect(),
+        default_action: block.actions[table.default_action.0].name.clone(),
+        default_is_constant: table.default_is_constant,
+        constant_entries: table.entries.as_ref().map(Vec::len),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn home() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+    }
+
+    /// `P4_WRITE=1 cargo test -p p4 schema` writes it anew.
+    #[test]
+    fn the_committed_schema_is_that_of_the_contract() {
+        let program =
+            crate::compile(&home().join("pipeline.p4")).expect("the contract is accepted");
+        let found = serde_json::to_string_pretty(&of(&program)).expect("a schema is JSON") + "\n";
+        let path = home().join("pipeline.schema.json");
+        if std::env::var_os("P4_WRITE").is_some() {
+            std::fs::write(&path, &found).expect("the schema is written");
+        }
+        let committed = std::fs::read_to_string(&path).expect("the schema is committed");
+        assert!(
+            committed == found,
+            "p4/pipeline.schema.json is stale: `P4_WRITE=1 cargo test -p p4 schema` writes it"
+        );
+    }
+
+    #[test]
+    fn tables_of_the_nic_name_their_groups() {
+        let program =
+            crate::compile(&home().join("pipeline.p4")).expect("the contract is accepted");
+        let groups: Vec<u32> =
+            of(&program).tables.iter().filter_map(|table| table.rte_flow_group).collect();
+        assert_eq!(groups, [0, 1, 3, 0, 2, 4, 5]);
+    }
+}
