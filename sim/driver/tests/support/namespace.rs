@@ -89,9 +89,12 @@ fn any(port: u16) -> SocketAddr {
 
 /// How many of `count` datagrams of `size` bytes came back from an echoing peer.
 pub fn echo(client: &Namespace, server: &Namespace, to: &str, count: u32, size: usize) -> u32 {
-    // The first datagram may wait a second for the kernel's next ARP request.
     const PATIENCE: Duration = Duration::from_secs(3);
     const PATIENCE_AFTER_A_LOSS: Duration = Duration::from_millis(500);
+    // A kernel that asked for an address in vain gives up three seconds later, together with all that it holds back by then.
+    for namespace in [client, server] {
+        namespace.ip(&["neigh", "flush", "all"]);
+    }
     let listening = server
         .enter(|| UdpSocket::bind(any(0)).expect("bind a server"))
         .join()
