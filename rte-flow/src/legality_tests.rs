@@ -1,9 +1,10 @@
 //! What each profile accepts, case by case.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::slice::from_ref;
 
 use super::*;
-use crate::action::{Action, RawEncap, SetTag};
+use crate::action::{Action, Age, RawEncap, Sample, SetTag};
 use crate::attribute::Attributes;
 use crate::error::Cause;
 use crate::header::{Eth, EthdevPort, Ipv4, Tcp, Vxlan};
@@ -233,4 +234,112 @@ fn encapsulation_and_decapsulation_fit_the_card() {
         rule.actions = vec![Action::VxlanDecap, Action::Drop];
     };
     refused(with(SWS, egress), ErrorKind::Action, ENOTSUP, Cause::Action(0));
+}
+
+/// One shared action of each kind, named by its kind's number, and meter 1 whose policy passes packets on, meter 2 whose
+/// policy sends them somewhere.
+struct AllObjects;
+
+impl Objects for AllObjects {
+    fn shared(&self, handle: IndirectHandle) -> Option<ActionKind> {
+        ActionKind::ALL.get(handle.0).copied()
+    }
+    fn meter_decides(&self, meter: u32, _: Domain) -> Option<bool> {
+        [None, Some(false), Some(true)].get(meter as usize).copied().flatten()
+    }
+}
+
+/// The connection's rule with these actions, where all objects are there.
+fn acting(profile: &str, actions: &[Action]) -> Result<(), FlowError> {
+    let profile = Profile::named(profile).expect("a built-in profile");
+    let api = if profile.interface.synchronous { Api::Synchronous } else { Api::Template };
+    let rule = Rule { actions: actions.to_vec(), ..connection() };
+    check(&rule, &profile, Context { api, is_proxy: true, objects: &AllObjects })
+}
+
+fn shared(kind: ActionKind) -> Action {
+    Action::Indirect(IndirectHandle(kind as usize))
+}
+
+fn age() -> Action {
+    Action::Age(Age { timeout: crate::field::U24::truncate(5), context: 0 })
+}
+
+#[test]
+fn connections_are_shared_and_alone_of_their_kind() {
+    let tracked = shared(ActionKind::Conntrack);
+    let to = Action::RepresentedPort(0);
+    for profile in Profile::names() {
+        assert_eq!(acting(profile, &[tracked.clone(), to.clone()]), Ok(()), "{profile}");
+    }
+    let with_age = [age(), tracked.clone(), to.clone()];
+    refused(acting(SWS, &with_age), ErrorKind::Action, ENOTSUP, Cause::Action(1));
+    assert_eq!(acting("unlimited", &with_age), Ok(()));
+    let behind = [to.clone(), tracked];
+    refused(acting(SWS, &behind), ErrorKind::Action, EINVAL, Cause::Action(1));
+    let unknown = [Action::Indirect(IndirectHandle(9999)), to];
+    refused(acting(SWS, &unknown), ErrorKind::Action, crate::error::ENOENT, Cause::Action(0));
+}
+
+#[test]
+fn an_age_has_no_shared_counter_with_hardware_steering() {
+    let actions = [shared(ActionKind::Count), age(), Action::RepresentedPort(0)];
+    assert_eq!(acting(SWS, &actions), Ok(()));
+    refused(acting(HWS, &actions), ErrorKind::Action, EINVAL, Cause::Action(1));
+    let own = [Action::Count(0), age(), Action::RepresentedPort(0)];
+    assert_eq!(acting(HWS, &own), Ok(()));
+}
+
+#[test]
+fn a_meter_passes_packets_on_or_is_the_last_action() {
+    let to = Action::RepresentedPort(0);
+    assert_eq!(acting(SWS, &[Action::Meter(1), to.clone()]), Ok(()));
+    assert_eq!(acting(SWS, &[Action::Meter(2)]), Ok(()));
+    let twice = [Action::Meter(2), to.clone()];
+    refused(acting(SWS, &twice), ErrorKind::Action, ENOTSUP, Cause::Action(1));
+    let unknown = [Action::Meter(7), to.clone()];
+    refused(acting(SWS, &unknown), ErrorKind::Action, EINVAL, Cause::Action(0));
+    let behind = [Action::Jump(5), Action::Meter(1)];
+    refused(acting(SWS, &behind), ErrorKind::Action, EINVAL, Cause::Action(1));
+    // With hardware steering there is METER_MARK alone.
+    refused(acting(HWS, &[Action::Meter(1), to]), ErrorKind::Action, ENOTSUP, Cause::Action(0));
+}
+
+#[test]
+fn copies_are_made_as_the_card_makes_them() {
+    let to = Action::RepresentedPort(0);
+    let sample = |ratio, actions: &[Action]| {
+        let copy = Action::Sample(Sample { ratio, actions: actions.to_vec() });
+        acting(SWS, &[copy, to.clone()])
+    };
+    let cause = Cause::Action(0);
+    assert_eq!(sample(1, from_ref(&to)), Ok(()));
+    assert_eq!(sample(5, &[]), Ok(()));
+    refused(sample(5, from_ref(&to)), ErrorKind::Action, ENOTSUP, cause);
+    refused(sample(0, &[]), ErrorKind::Action, EINVAL, cause);
+    refused(sample(1, &[Action::Count(0)]), ErrorKind::Action, EINVAL, cause);
+    refused(sample(1, &[Action::DecTtl, to.clone()]), ErrorKind::Action, ENOTSUP, cause);
+    refused(sample(1, &[to.clone(), to.clone()]), ErrorKind::Action, EINVAL, cause);
+    let copy = Action::Sample(Sample { ratio: 1, actions: vec![to.clone()] });
+    refused(acting(HWS, &[copy, to.clone()]), ErrorKind::Action, ENOTSUP, cause);
+}
+
+#[test]
+fn tags_come_before_the_port_and_one_at_a_time() {
+    let to = Action::RepresentedPort(0);
+    let push = [Action::OfPushVlan(0x8100), Action::OfSetVlanVid(5), Action::OfSetVlanPcp(3)];
+    let pushed = [&push[..], from_ref(&to)].concat();
+    for profile in Profile::names() {
+        assert_eq!(acting(profile, &pushed), Ok(()), "{profile}");
+    }
+    let late = [to.clone(), Action::OfPushVlan(0x8100)];
+    refused(acting(SWS, &late), ErrorKind::Action, EINVAL, Cause::Action(1));
+    // The pattern has no tag.
+    let popped = [Action::OfPopVlan, to.clone()];
+    refused(acting(SWS, &popped), ErrorKind::Unspecified, ENOTSUP, Cause::Action(0));
+    let set = [Action::OfSetVlanVid(5), to.clone()];
+    refused(acting(SWS, &set), ErrorKind::Action, ENOTSUP, Cause::Action(0));
+    assert_eq!(acting(HWS, &set), Ok(()));
+    let alone = [Action::OfSetVlanPcp(5), to];
+    refused(acting(HWS, &alone), ErrorKind::Action, ENOTSUP, Cause::Action(0));
 }

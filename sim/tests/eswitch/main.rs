@@ -4,6 +4,7 @@ mod forwarding;
 mod items;
 mod lifecycle;
 mod matching;
+mod objects;
 mod properties;
 mod queues;
 mod random_packets;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use rte_flow::{
     Action, ActionKind, Attributes, Color, ColorSource, Domain, EBUSY, EEXIST, EINVAL, ENOENT,
     ENOSPC, ENOTSUP, MeterAlgorithm, MeterError, MeterErrorKind, MeterMark, MeterMarkUpdate,
@@ -253,16 +254,20 @@ impl Meters {
         found.ok_or_else(|| missing(MeterErrorKind::MeterId, "meter", id))
     }
 
-    /// Whether packets that pass one of `from` can come to a meter with this policy.
-    fn reaches(&self, from: &[Id<Meter>], policy: Id<PolicyEntry>, depth: usize) -> bool {
-        depth > 0
-            && from.iter().any(|id| {
-                let next = self.meters.get(*id).and_then(|meter| meter.policy);
-                next.is_some_and(|next| {
-                    let inner = self.policies.get(next).map_or(&[][..], |entry| &entry.meters);
-                    next == policy || self.reaches(inner, policy, depth - 1)
-                })
-            })
+    /// Whether packets that pass one of `from` can come to a meter.
+    fn reaches(&self, from: &[Id<Meter>], target: Id<Meter>) -> bool {
+        let (mut waiting, mut seen) = (from.to_vec(), HashSet::new());
+        while let Some(id) = waiting.pop() {
+            if id == target {
+                return true;
+            }
+            if seen.insert(id) {
+                let policy = self.meters.get(id).and_then(|meter| meter.policy);
+                let next = policy.and_then(|policy| self.policies.get(policy));
+                waiting.extend(next.map_or(&[][..], |next| &next.meters));
+            }
+        }
+        false
     }
 }
 
@@ -705,11 +710,8 @@ impl Eswitch {
         let policy = self.meters.policy_id(port, policy)?;
         let meter = self.meters.meter_id(port, id)?;
         let Some(next) = self.meters.policies.get(policy) else { return Ok(()) };
-        let depth = self.meters.policies.len() + 1;
         let own = self.meters.meters.get(meter).and_then(|meter| meter.policy);
-        let circles = next.meters.contains(&meter)
-            || own.is_some_and(|_| self.meters.reaches(&next.meters, policy, depth));
-        if circles {
+        if self.meters.reaches(&next.meters, meter) {
             let message = "the policy leads back to the meter; use one that does not";
             return Err(refuse(MeterErrorKind::PolicyId, EINVAL, message));
         }
