@@ -90,7 +90,9 @@ impl<'a> BodyChecker<'a> {
         written: &[ast::Parameter],
     ) -> Result<(), Problem> {
         for (parameter, written) in types.iter().zip(written) {
-            let slot = self.slot(&parameter.ty);
+            // Every call brings the values of parameters.
+            self.definition.slots.push(Value::Nothing);
+            let slot = self.definition.slots.len() - 1;
             let symbol = match parameter.ty {
                 Type::Extern(id) => Symbol::Object(id),
                 _ if parameter.direction == Direction::None => {

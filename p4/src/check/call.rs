@@ -266,6 +266,7 @@ impl BodyChecker<'_> {
             .zip(arguments)
             .map(|(parameter, argument)| self.argument(parameter, argument, &mut bound))
             .collect::<Result<Vec<_>, _>>()?;
+        distinct(&checked, arguments)?;
         let types: Option<Vec<Type>> =
             signature.type_parameters.iter().map(|name| bound.get(name).cloned()).collect();
         let types = types.ok_or_else(|| {
@@ -336,6 +337,28 @@ impl BodyChecker<'_> {
         let program = &self.checker.program;
         Err(mismatch(span, &program.show_type(wanted), &program.show_type(found)))
     }
+}
+
+/// Refuses a call that writes one place twice: P4 says which wins, no reader remembers it.
+fn distinct(checked: &[Argument], written: &[ast::Expression]) -> Result<(), Problem> {
+    let places: Vec<(&Place, Span)> = checked
+        .iter()
+        .zip(written)
+        .filter_map(|(argument, written)| match argument {
+            Argument::Out(place, _) | Argument::InOut(place) => Some((place, written.span)),
+            Argument::In(_) | Argument::Object => None,
+        })
+        .collect();
+    for (n, (place, span)) in places.iter().enumerate() {
+        let again = places[..n].iter().any(|(other, _)| {
+            other.slot == place.slot && other.path.iter().zip(&place.path).all(|(a, b)| a == b)
+        });
+        if again {
+            let message = format!("`{}` is written by two arguments of one call", place.text);
+            return Err(Problem::new(*span, message, "the second"));
+        }
+    }
+    Ok(())
 }
 
 fn overload(

@@ -103,8 +103,8 @@ pub struct Scope<'a, 'p> {
 }
 
 impl Scope<'_, '_> {
-    /// What a place holds.
-    pub fn read(&self, place: &Place) -> Result<Value, Fault> {
+    /// What a place holds, whatever its slice.
+    pub fn get(&self, place: &Place) -> Result<&Value, Fault> {
         let mut value = &self.frame[place.slot];
         for field in &place.path {
             value = match value {
@@ -115,14 +115,10 @@ impl Scope<'_, '_> {
                 other => unreachable!("checked as a structure, but is {other:?}"),
             };
         }
-        Ok(match place.slice {
-            Some((high, low)) => Value::Bits(value.as_bits().slice(high, low)),
-            None => value.clone(),
-        })
+        Ok(value)
     }
 
-    /// Gives a place a value.
-    pub fn write(&mut self, place: &Place, new: Value) -> Result<(), Fault> {
+    fn get_mut(&mut self, place: &Place) -> Result<&mut Value, Fault> {
         let mut value = &mut self.frame[place.slot];
         for field in &place.path {
             value = match value {
@@ -133,10 +129,42 @@ impl Scope<'_, '_> {
                 other => unreachable!("checked as a structure, but is {other:?}"),
             };
         }
+        Ok(value)
+    }
+
+    /// The value of a place.
+    pub fn read(&self, place: &Place) -> Result<Value, Fault> {
+        let value = self.get(place)?;
+        Ok(match place.slice {
+            Some((high, low)) => Value::Bits(value.as_bits().slice(high, low)),
+            None => value.clone(),
+        })
+    }
+
+    /// Takes the value out of a place that will be written before it is read again.
+    pub fn take(&mut self, place: &Place) -> Result<Value, Fault> {
+        if place.slice.is_some() {
+            return self.read(place);
+        }
+        Ok(std::mem::replace(self.get_mut(place)?, Value::Nothing))
+    }
+
+    /// Gives a place a value.
+    pub fn write(&mut self, place: &Place, new: Value) -> Result<(), Fault> {
+        let value = self.get_mut(place)?;
         *value = match place.slice {
             Some((high, low)) => Value::Bits(value.as_bits().with_slice(high, low, new.as_bits())),
             None => new,
         };
+        Ok(())
+    }
+
+    /// Makes a header valid or not.
+    fn set_valid(&mut self, place: &Place, to: bool) -> Result<(), Fault> {
+        match self.get_mut(place)? {
+            Value::Header { valid, .. } => *valid = to,
+            other => unreachable!("checked as a header, but is {other:?}"),
+        }
         Ok(())
     }
 }
@@ -232,12 +260,7 @@ impl<'p> Run<'_, 'p> {
                 let value = self.evaluate(scope, value)?;
                 scope.write(place, value)?;
             }
-            Statement::SetValid(place, valid) => {
-                let Value::Header { fields, .. } = scope.read(place)? else {
-                    unreachable!("only headers are checked to have setValid");
-                };
-                scope.write(place, Value::Header { valid: *valid, fields })?;
-            }
+            Statement::SetValid(place, valid) => scope.set_valid(place, *valid)?,
             Statement::Call(call) => {
                 self.call(scope, call)?;
             }

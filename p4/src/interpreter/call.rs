@@ -45,9 +45,14 @@ impl<'p> Run<'_, 'p> {
             arguments.push(match argument {
                 Argument::In(value) => self.evaluate(scope, value)?,
                 Argument::Out(_, ty) => self.program.zero(ty),
-                Argument::InOut(place) => scope.read(place)?,
-                Argument::Object => Value::Nothing,
+                Argument::InOut(_) | Argument::Object => Value::Nothing,
             });
+        }
+        // Last, so that what is evaluated before sees them.
+        for (argument, value) in call.arguments.iter().zip(&mut arguments) {
+            if let Argument::InOut(place) = argument {
+                *value = scope.take(place)?;
+            }
         }
         let (arguments, result) = self.callee(scope, &call.callee, arguments);
         if matches!(result, Ok(_) | Err(Stop::Exit | Stop::Reject(_))) {

@@ -48,8 +48,8 @@ impl<'p> Run<'_, 'p> {
             }
             K::List(values) => Value::List(self.all(scope, values)?),
             K::Header(values) => Value::Header { valid: true, fields: self.all(scope, values)? },
-            K::IsValid(place) => match scope.read(place)? {
-                Value::Header { valid, .. } => Value::Boolean(valid),
+            K::IsValid(place) => match scope.get(place)? {
+                Value::Header { valid, .. } => Value::Boolean(*valid),
                 other => unreachable!("checked as a header, but is {other:?}"),
             },
             K::TableHit(table) => Value::Boolean(self.apply(scope, *table)?.hit),
