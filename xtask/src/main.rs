@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod driver_headers;
+mod guest_kernel;
 mod packages;
 mod process;
 mod setup;

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use miette::{Result, bail};
+use miette::{IntoDiagnostic, Result, bail, miette};
 
 use crate::process;
 
@@ -44,6 +45,12 @@ pub const BUILD: &[Package] = &[
     Package { name: "pkg-config", reason: "says with which flags DPDK was built" },
 ];
 
+/// What tests run beside what building needs.
+pub const TEST: &[Package] = &[Package {
+    name: "qemu-system-x86",
+    reason: "virtual machines at the simulated NIC's vhost-user sockets",
+}];
+
 /// What the demo runs beside Penstock.
 pub const DEMO: &[Package] = &[
     Package { name: "iproute2", reason: "network namespaces, interfaces, the Linux VTEP" },
@@ -82,6 +89,47 @@ pub fn install(packages: &[Package]) -> Result<()> {
         }
     }
     bail!("the packages could not be installed; see apt-get's messages above")
+}
+
+/// The package whose name begins so that another one depends on.
+///
+/// # Errors
+/// When no package source has it.
+pub fn dependency(of: &str, prefix: &str) -> Result<String> {
+    let find = || {
+        let text = process::output("apt-cache", &["depends", of])?;
+        let name = text.lines().find_map(|line| line.trim().strip_prefix("Depends: "))?;
+        name.starts_with(prefix).then(|| name.to_owned())
+    };
+    if let Some(name) = find() {
+        return Ok(name);
+    }
+    Apt::find()?.update()?;
+    find().ok_or_else(|| miette!("no package source has {of}; add Debian's main to /etc/apt"))
+}
+
+/// Fetches a package's archive into a directory, without installing it; where it is.
+///
+/// # Errors
+/// When no package source has it.
+pub fn download(name: &str, into: &Path) -> Result<PathBuf> {
+    let download = || {
+        process::succeeds(
+            Command::new("apt-get").args(["--quiet=2", "download", name]).current_dir(into),
+        )
+    };
+    // Lists of another day name versions that the mirror no longer has.
+    if !download()? {
+        Apt::find()?.update()?;
+        if !download()? {
+            bail!("{name} could not be fetched; see apt-get's messages above");
+        }
+    }
+    let entries = fs::read_dir(into).into_diagnostic()?;
+    let mut paths = entries.filter_map(Result::ok).map(|entry| entry.path());
+    paths
+        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .ok_or_else(|| miette!("apt-get left no archive of {name} in {}", into.display()))
 }
 
 fn is_installed(package: &Package) -> bool {

@@ -6,7 +6,7 @@ use std::process::{ExitCode, Stdio};
 
 use miette::{IntoDiagnostic, Result, WrapErr};
 
-use crate::{process, setup};
+use crate::{guest_kernel, packages, process, setup, workspace};
 
 /// How many tests had which end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,8 @@ impl AddAssign for Tally {
 /// Runs all suites, also when one of them fails.
 pub fn run() -> Result<ExitCode> {
     setup::run()?;
+    packages::install(packages::TEST)?;
+    guest_kernel::fetch(&workspace().join("target/guest-kernel"))?;
     let mut tally = Tally::default();
     let checks: [&[&str]; 2] =
         [&["fmt", "--check"], &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]];

@@ -34,6 +34,21 @@ pub fn turn() -> Option<MutexGuard<'static, ()>> {
     Some(TURN.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
+/// Where `cargo xtask test` puts the kernel of virtual machines; `None` where nobody ran it.
+#[allow(dead_code, reason = "most tests need no machine")]
+pub fn guest_kernel() -> Option<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/guest-kernel");
+    let is_there = directory.join("vmlinuz").is_file();
+    assert!(
+        is_there || std::env::var_os("CI").is_none(),
+        "there is no kernel for virtual machines; run `cargo xtask test`"
+    );
+    if !is_there {
+        eprintln!("skipped: there is no kernel for virtual machines; run `cargo xtask test`");
+    }
+    is_there.then_some(directory)
+}
+
 /// The driver as it was built with these tests.
 pub fn library() -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");

@@ -83,11 +83,13 @@ pub fn run(program: &str, arguments: &[&str]) {
     );
 }
 
+#[allow(dead_code, reason = "not every test is about datagrams and connections of ours")]
 fn any(port: u16) -> SocketAddr {
     (IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).into()
 }
 
 /// How many of `count` datagrams of `size` bytes came back from an echoing peer.
+#[allow(dead_code, reason = "not every test is about datagrams and connections of ours")]
 pub fn echo(client: &Namespace, server: &Namespace, to: &str, count: u32, size: usize) -> u32 {
     const PATIENCE: Duration = Duration::from_secs(3);
     const PATIENCE_AFTER_A_LOSS: Duration = Duration::from_millis(500);
@@ -143,6 +145,7 @@ pub fn echo(client: &Namespace, server: &Namespace, to: &str, count: u32, size: 
 }
 
 /// Sends `size` bytes over TCP and returns how many arrived as they were sent.
+#[allow(dead_code, reason = "not every test is about datagrams and connections of ours")]
 pub fn transfer(client: &Namespace, server: &Namespace, to: &str, size: usize) -> usize {
     const PATIENCE: Duration = Duration::from_secs(5);
     let byte = |position: usize| (position % 251) as u8;
