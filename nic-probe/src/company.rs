@@ -1,5 +1,7 @@
 //! Which actions stand beside each other in a rule, and in which order.
 
+use std::cmp::{Ordering, Reverse};
+
 use rte_flow::{Action, ActionKind, ItemKind};
 
 use crate::actions::FoundAction;
@@ -212,16 +214,26 @@ impl Relations<'_> {
                 let wrong = |(other_rank, other): &&(usize, &'static str)| {
                     let known = self.between(name, other);
                     let fits = |relation: &Relation| match rank.cmp(other_rank) {
-                        std::cmp::Ordering::Less => *relation == Relation::Before,
-                        std::cmp::Ordering::Greater => *relation == Relation::After,
-                        std::cmp::Ordering::Equal => true,
+                        Ordering::Less => *relation == Relation::Before,
+                        Ordering::Greater => *relation == Relation::After,
+                        Ordering::Equal => true,
                     };
                     !known.iter().all(|relation| *relation == Relation::Apart || fits(relation))
                 };
                 ranked.iter().filter(wrong).count()
             };
-            let worst = ranked.iter().map(|entry| (contradicts(entry), entry.1)).max();
-            if let Some((1.., name)) = worst {
+            // Of two that contradict each other, that goes which says less of the others.
+            let says = |name: &str| {
+                let others = classes.iter();
+                others
+                    .filter(|other| comes_before(name, other) || comes_before(other, name))
+                    .count()
+            };
+            let worst = ranked
+                .iter()
+                .map(|entry| (contradicts(entry), Reverse(says(entry.1)), entry.1))
+                .max();
+            if let Some((1.., _, name)) = worst {
                 classes.retain(|class| *class != name);
                 continue;
             }
@@ -246,16 +258,11 @@ impl Relations<'_> {
                 if *known != relation || alike || is_covered(one, other) {
                     continue;
                 }
-                let name = |class: &'static str, kind: ActionKind, opposite: &str| {
-                    if self.all(class, opposite, relation) { class } else { kind.name() }
-                };
-                let one = name(one, first.kind, class(second.kind));
-                let other = name(other, second.kind, one);
-                let one = if self.all(class(first.kind), other, relation) {
-                    class(first.kind)
-                } else {
-                    one
-                };
+                let (single, another) = (first.kind.name(), second.kind.name());
+                let [one, other] = [[one, other], [single, other], [one, another]]
+                    .into_iter()
+                    .find(|[one, other]| self.all(one, other, relation))
+                    .unwrap_or([single, another]);
                 let is_there = pairs.iter().any(|pair| {
                     let reverse = relation == Relation::Apart && *pair == [other, one];
                     *pair == [one, other] || reverse
@@ -266,5 +273,110 @@ impl Relations<'_> {
             }
         }
         pairs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The relations of actions by a function of two of them.
+    fn relations(
+        actions: &[FoundAction],
+        relation: impl Fn(ActionKind, ActionKind) -> Relation,
+    ) -> Relations<'_> {
+        let row = |one: &FoundAction| {
+            actions.iter().map(|other| relation(one.kind, other.kind)).collect()
+        };
+        Relations { actions: actions.iter().collect(), table: actions.iter().map(row).collect() }
+    }
+
+    fn actions(kinds: &[ActionKind]) -> Vec<FoundAction> {
+        let action = |kind: &ActionKind| FoundAction {
+            kind: *kind,
+            accepted: Vec::new(),
+            root: true,
+            only_shared: false,
+            needs: Vec::new(),
+            after: Vec::new(),
+        };
+        kinds.iter().map(action).collect()
+    }
+
+    /// Each before those of a higher rank, where both have one.
+    fn by_rank(
+        rank: impl Fn(ActionKind) -> Option<u32>,
+    ) -> impl Fn(ActionKind, ActionKind) -> Relation {
+        move |one, other| match (rank(one), rank(other)) {
+            (Some(one), Some(other)) if one < other => Relation::Before,
+            (Some(one), Some(other)) if one > other => Relation::After,
+            _ => Relation::Free,
+        }
+    }
+
+    #[test]
+    fn ranks_are_an_order_even_where_some_pairs_are_unknown() {
+        use ActionKind::{
+            Age, Count, Drop, Flag, Jump, Mark, RawDecap, RawEncap, SetTtl, VxlanDecap,
+        };
+        let list =
+            actions(&[Jump, Mark, Flag, Drop, Count, Age, RawEncap, VxlanDecap, RawDecap, SetTtl]);
+        let ranked = by_rank(|kind| match kind {
+            Mark => Some(0),
+            VxlanDecap | RawDecap => Some(1),
+            Count | Age => Some(2),
+            SetTtl => Some(3),
+            RawEncap => Some(4),
+            Jump | Drop => Some(5),
+            _ => None,
+        });
+        let found = relations(&list, |one, other| {
+            // Marks are for packets that come, encapsulations for those that leave.
+            let never_meet = [Mark, RawEncap].contains(&one) && [Mark, RawEncap].contains(&other);
+            if never_meet { Relation::Unknown } else { ranked(one, other) }
+        });
+        let order = found.order();
+        let expected = [
+            vec!["mark"],
+            vec!["decap"],
+            vec!["count", "age"],
+            vec!["modify"],
+            vec!["encap"],
+            vec!["fate"],
+        ];
+        assert_eq!(order, expected);
+        let is_covered = |one: &str, other: &str| rank(&order, one) < rank(&order, other);
+        assert_eq!(found.pairs(Relation::Before, is_covered), [[""; 2]; 0]);
+    }
+
+    #[test]
+    fn what_fits_no_order_is_said_in_pairs() {
+        use ActionKind::{Conntrack, Drop, Jump, RawEncap, Sample, SetTtl, VxlanDecap};
+        let list = actions(&[Jump, Drop, VxlanDecap, RawEncap, SetTtl, Sample, Conntrack]);
+        let found = relations(&list, |one, other| {
+            let ranked = by_rank(|kind| match kind {
+                VxlanDecap => Some(0),
+                SetTtl => Some(1),
+                RawEncap => Some(2),
+                _ => None,
+            });
+            let pairs =
+                [(Sample, Jump), (Conntrack, Jump), (Conntrack, Drop), (Conntrack, RawEncap)];
+            match (one, other) {
+                (Sample, Conntrack) | (Conntrack, Sample) => Relation::Apart,
+                pair if pairs.contains(&pair) => Relation::Before,
+                (one, other) if pairs.contains(&(other, one)) => Relation::After,
+                (one, other) => ranked(one, other),
+            }
+        });
+        let order = found.order();
+        assert_eq!(order, [["decap"], ["modify"], ["encap"]]);
+        let is_covered = |one: &str, other: &str| {
+            rank(&order, one).zip(rank(&order, other)).is_some_and(|(one, other)| one < other)
+        };
+        let mut pairs = found.pairs(Relation::Before, is_covered);
+        pairs.sort_unstable();
+        assert_eq!(pairs, [["conntrack", "encap"], ["conntrack", "fate"], ["sample", "jump"]]);
+        assert_eq!(found.pairs(Relation::Apart, |_, _| false), [["sample", "conntrack"]]);
     }
 }

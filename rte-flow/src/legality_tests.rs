@@ -212,6 +212,15 @@ fn encapsulation_and_decapsulation_fit_the_card() {
     assert_eq!(raw(header.clone()), Ok(()));
     header[41] = 1;
     refused(raw(header), ErrorKind::ActionConf, EINVAL, Cause::Action(0));
+    for profile in Profile::names() {
+        let ingress = with(profile, |rule| {
+            rule.attributes.domain = Domain::Ingress;
+            rule.pattern.remove(0);
+            let encap = Action::RawEncap(RawEncap { data: vec![0; 50], preserve: None });
+            rule.actions = vec![encap, Action::Queue(0)];
+        });
+        refused(ingress, ErrorKind::Action, ENOTSUP, Cause::Action(0));
+    }
     let decap = |rule: &mut Rule| rule.actions.insert(0, Action::VxlanDecap);
     refused(with(SWS, decap), ErrorKind::Unspecified, ENOTSUP, Cause::Action(0));
     let tunnel = |vni: u32| {

@@ -496,3 +496,39 @@ fn what_is_wrong_in_c_is_named() {
     assert_eq!(cause, (&raw const actions[1]).cast());
     assert!(unsafe { decode_attributes(ptr::null()) }.is_err());
 }
+
+#[test]
+fn items_can_be_made_from_lists_of_fields() {
+    for kind in ItemKind::ALL {
+        assert_eq!(Item::asking(*kind, &[]).kind(), *kind);
+        for (index, info) in kind.fields().iter().enumerate() {
+            let asked = AskedField { index, spec: 1, last: Some(u128::MAX), mask: 1 };
+            // Options of GENEVE have data when their length says so.
+            let length = AskedField { index: 2, spec: 1, last: None, mask: 0 };
+            let is_data = *kind == ItemKind::GeneveOpt && index > length.index;
+            let list = if is_data { vec![length, asked] } else { vec![asked] };
+            let mut seen = Vec::new();
+            Item::asking(*kind, &list).for_each_field(&mut |field| {
+                if field.mask != 0 {
+                    seen.push((field.index, field.spec, field.mask));
+                }
+            });
+            assert_eq!(seen, [(index, Some(1), 1)], "{kind}.{}", info.name);
+        }
+    }
+    let address = AskedField { index: 0, spec: 0, last: None, mask: 0xffff_ffff_ffff };
+    assert_eq!(Item::asking(ItemKind::Eth, &[address]).match_words(), 2);
+    assert_eq!(Item::asking(ItemKind::Eth, &[]).match_words(), 0);
+}
+
+#[test]
+fn actions_of_zeros_are_those_that_zeros_say() {
+    for kind in ActionKind::ALL {
+        if let Some(action) = Action::zeroed(*kind) {
+            assert_eq!(action.kind(), *kind);
+        }
+    }
+    assert_eq!(Action::zeroed(ActionKind::Drop), Some(Action::Drop));
+    assert_eq!(Action::zeroed(ActionKind::SetTtl), Some(Action::SetTtl(0)));
+    assert_eq!(Action::zeroed(ActionKind::MeterMark), None);
+}

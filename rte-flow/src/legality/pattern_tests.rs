@@ -365,6 +365,15 @@ fn ranges() {
     let pattern = [eth(), ipv4(), ports];
     assert_eq!(accepts(UNLIMITED, &pattern), Ok(()));
     refuses(SWS, &pattern, 2, ErrorKind::Item, EINVAL);
+    let next_header = |header: u8| Ipv6FragExt { next_header: header, ..Ipv6FragExt::default() };
+    let asked = Match {
+        spec: Some(next_header(1)),
+        last: Some(next_header(9)),
+        mask: Some(next_header(255)),
+    };
+    assert_eq!(accepts(SWS, &[eth(), ipv6(), Item::Ipv6FragExt(asked)]), Ok(()));
+    let other = Item::Ipv6FragExt(Match::<Ipv6FragExt>::default().identification(7_u32));
+    refuses(SWS, &[eth(), ipv6(), other], 2, ErrorKind::Item, ENOTSUP);
 }
 
 #[test]
@@ -419,6 +428,15 @@ fn integrity_is_asked_once_and_positively_of_named_layers() {
     let both = inside(&[integrity(1, l3), integrity(2, l3 | l4)], &tunnel);
     for profile in [SWS, HWS, HWS_24, UNLIMITED] {
         assert_eq!(accepts(profile, &both), Ok(()), "{profile}");
+    }
+    let level = |level: u32| {
+        let (spec, mask) =
+            (Integrity { level, checks: l3 }, Integrity { level: u32::MAX, checks: l3 });
+        inside(&[Item::Integrity(under(spec, mask))], &tunnel)
+    };
+    for profile in Profile::names() {
+        assert_eq!(accepts(profile, &level(2)), Ok(()), "{profile}");
+        refuses(profile, &level(3), 0, ErrorKind::Item, EINVAL);
     }
     let twice = inside(&[integrity(0, l3), integrity(1, l4)], &tunnel);
     refuses(SWS, &twice, 1, ErrorKind::Item, ENOTSUP);
