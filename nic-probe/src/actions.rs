@@ -6,6 +6,7 @@ use rte_flow::{
     SetTag, ToPortId, U24, Udp, Vxlan,
 };
 
+use crate::meters::{MeterPolicy, MeterProfile, policy_takes};
 use crate::objects::Objects;
 use crate::trial::{DOMAINS, ELSEWHERE, PREFIXES, Place, Trial, bare, largest};
 
@@ -79,21 +80,16 @@ fn samples(kind: ActionKind, port: u16, objects: &Objects) -> Vec<Action> {
                 .map(|actions| Action::Sample(Sample { ratio: 1, actions }))
                 .collect();
         }
-        ActionKind::Meter => return objects.meter.map(Action::Meter).into_iter().collect(),
+        ActionKind::Meter => {
+            return objects.meter.iter().map(|meter| Action::Meter(meter.id)).collect();
+        }
         ActionKind::MeterMark => {
-            return objects
-                .meter_profile
-                .map(|profile| {
-                    let policy = objects.meter_policy;
-                    Action::MeterMark(MeterMark {
-                        profile,
-                        policy,
-                        color_aware: None,
-                        enabled: true,
-                    })
-                })
-                .into_iter()
-                .collect();
+            let policy = objects.meter_policy.as_ref().and_then(MeterPolicy::handle);
+            let profile = objects.meter_profile.as_ref().and_then(MeterProfile::handle);
+            let mark = |profile| {
+                Action::MeterMark(MeterMark { profile, policy, color_aware: None, enabled: true })
+            };
+            return profile.map(mark).into_iter().collect();
         }
         ActionKind::Indirect => {
             let shared = objects.shared.iter();
@@ -334,7 +330,7 @@ pub fn modify(trial: &mut Trial<'_, '_>, domain: Domain) -> Modify {
 #[allow(clippy::struct_excessive_bools, reason = "each is a key of the file by itself")]
 pub struct Tunnels {
     /// The longest header in bytes, if there is a limit.
-    pub max_bytes: Option<u32>,
+    pub max_bytes: Option<u64>,
     /// The outer UDP checksum must be 0.
     pub zero_udp_checksum: bool,
     /// A decapsulation needs the item of its tunnel.
@@ -356,9 +352,9 @@ pub fn tunnels(trial: &mut Trial<'_, '_>, actions: &[FoundAction]) -> Tunnels {
         .map(|accepted| Place::scratch(accepted.domain));
     let mut accepts =
         |data: Vec<u8>| place.is_none_or(|place| trial.accepts_actions(place, &[raw_encap(data)]));
-    let most = (MOST - TUNNEL_HEADER) as u32;
+    let most = (MOST - TUNNEL_HEADER) as u64;
     let max_bytes = largest(most, |more| accepts(tunnel_header(TUNNEL_HEADER + more as usize, 0)))
-        .map(|more| more + TUNNEL_HEADER as u32);
+        .map(|more| more + TUNNEL_HEADER as u64);
     let zero_udp_checksum = !accepts(tunnel_header(TUNNEL_HEADER, 1));
     let checks_buffers = !accepts(NO_HEADER.to_vec());
     let pattern = bare(&[ItemKind::Eth]);
@@ -399,6 +395,15 @@ pub fn ageing(trial: &mut Trial<'_, '_>, objects: &Objects) -> (bool, bool) {
     let with_shared =
         shared.is_none_or(|count| accepts(&[age(10), count.clone()]) || accepts(&[count, age(10)]));
     (zero, with_shared)
+}
+
+/// What the policy of a meter may do with packets that are not red.
+pub fn policy_actions(port: u16, objects: &Objects) -> Vec<ActionKind> {
+    let kinds = ActionKind::ALL.iter().copied().filter(|kind| *kind != ActionKind::Void);
+    let takes = |kind: &ActionKind| {
+        samples(*kind, port, objects).iter().any(|sample| policy_takes(port, sample))
+    };
+    kinds.filter(takes).collect()
 }
 
 /// What is accepted of SAMPLE.

@@ -239,12 +239,11 @@ impl Examination<'_, '_, '_> {
             }
         } else {
             found.nonzero = !accepts(0) && accepts(1);
-            if let Ok(most) = u32::try_from(all)
+            if let Ok(most) = u64::try_from(all)
                 && !found.positive
                 && accepts(1)
             {
-                found.highest =
-                    largest(most, |value| value == 0 || accepts(value.into())).map(Into::into);
+                found.highest = largest(most, |value| value == 0 || accepts(value.into()));
             }
         }
     }

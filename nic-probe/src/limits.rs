@@ -11,31 +11,32 @@ use crate::trial::{Place, Trial, bare, largest};
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
     /// Rules in root groups together.
-    pub root_rules: Option<u32>,
+    pub root_rules: Option<u64>,
     /// The highest group.
-    pub highest_group: Option<u32>,
+    pub highest_group: Option<u64>,
     /// The lowest priority of root groups.
-    pub lowest_root_priority: Option<u32>,
+    pub lowest_root_priority: Option<u64>,
     /// The lowest priority of other groups.
-    pub lowest_priority: Option<u32>,
+    pub lowest_priority: Option<u64>,
     /// Items of a pattern.
-    pub items: Option<u32>,
+    pub items: Option<u64>,
     /// Width of a pattern in words of 32 bits.
-    pub match_words: Option<u32>,
+    pub match_words: Option<u64>,
     /// Registers.
-    pub tags: Option<u32>,
+    pub tags: Option<u64>,
     /// Different options of GENEVE.
-    pub geneve_options: Option<u32>,
+    pub geneve_options: Option<u64>,
     /// Words of their data.
-    pub geneve_option_words: Option<u32>,
+    pub geneve_option_words: Option<u64>,
     /// Modify-header commands of a rule.
-    pub modify_commands: Option<u32>,
+    pub modify_commands: Option<u64>,
     /// The same in root groups.
-    pub root_modify_commands: Option<u32>,
+    pub root_modify_commands: Option<u64>,
 }
 
 /// Finds out about groups and priorities; these come first, as they say which groups are root.
 pub fn place_limits(trial: &mut Trial<'_, '_>, domain: Domain) -> Limits {
+    const LAST: u64 = u32::MAX as u64;
     let actions = trial.ended(domain, &[]);
     let mut accepts = |group: u32, priority: u32| {
         let mut rule = Place { domain, group }.rule(bare(&[ItemKind::Eth]), actions.clone());
@@ -45,15 +46,19 @@ pub fn place_limits(trial: &mut Trial<'_, '_>, domain: Domain) -> Limits {
     let scratch = Place::scratch(domain).group;
     Limits {
         // The last of all groups is no limit.
-        highest_group: largest(u32::MAX, |group| group <= scratch || accepts(group, 0)),
-        lowest_root_priority: largest(u32::MAX, |priority| priority == 0 || accepts(0, priority)),
-        lowest_priority: largest(u32::MAX, |priority| priority == 0 || accepts(scratch, priority)),
+        highest_group: largest(LAST, |group| group <= scratch.into() || accepts(group as u32, 0)),
+        lowest_root_priority: largest(LAST, |priority| {
+            priority == 0 || accepts(0, priority as u32)
+        }),
+        lowest_priority: largest(LAST, |priority| {
+            priority == 0 || accepts(scratch, priority as u32)
+        }),
         ..Limits::default()
     }
 }
 
 /// How many rules the root groups hold together.
-pub fn root_rules(trial: &mut Trial<'_, '_>, domain: Domain) -> Option<u32> {
+pub fn root_rules(trial: &mut Trial<'_, '_>, domain: Domain) -> Option<u64> {
     /// More than are filled in.
     const MOST: u32 = 1 << 17;
     let actions = trial.ended(domain, &[]);
@@ -66,13 +71,13 @@ pub fn root_rules(trial: &mut Trial<'_, '_>, domain: Domain) -> Option<u32> {
     });
     let port = trial.nic.proxy();
     let (count, refusal) = Made::fill(trial.interface, port, rules, MOST);
-    refusal.map(|_| count)
+    refusal.map(|_| count.into())
 }
 
 /// How many items a pattern has.
-pub fn items(trial: &mut Trial<'_, '_>, domain: Domain) -> Option<u32> {
+pub fn items(trial: &mut Trial<'_, '_>, domain: Domain) -> Option<u64> {
     /// More than any pattern needs.
-    const MOST: u32 = 64;
+    const MOST: u64 = 64;
     let place = Place::scratch(domain);
     largest(MOST - 1, |voids| {
         let voids = vec![Item::Void; voids as usize];
@@ -82,7 +87,7 @@ pub fn items(trial: &mut Trial<'_, '_>, domain: Domain) -> Option<u32> {
 }
 
 /// How wide a pattern is: asks for more and more of a stack of headers, 32 bits each time.
-pub fn match_words(trial: &mut Trial<'_, '_>, domain: Domain, found: &[FoundItem]) -> Option<u32> {
+pub fn match_words(trial: &mut Trial<'_, '_>, domain: Domain, found: &[FoundItem]) -> Option<u64> {
     /// Fields that must agree with the next item.
     const NEXT: [&str; 2] = ["ether_type", "protocol"];
     let kinds = [ItemKind::Eth, ItemKind::Ipv6, ItemKind::Tcp, ItemKind::Meta, ItemKind::Tag];
@@ -96,7 +101,7 @@ pub fn match_words(trial: &mut Trial<'_, '_>, domain: Domain, found: &[FoundItem
         let items = stack.iter().zip(asked);
         items.map(|(item, fields)| Item::asking(item.kind, fields)).collect()
     };
-    let words = |pattern: &[Item]| pattern.iter().map(Item::match_words).sum();
+    let words = |pattern: &[Item]| pattern.iter().map(Item::match_words).sum::<u32>();
     for (at, item) in stack.iter().enumerate() {
         let is_usable = |field: &&FoundField| {
             field.value == 0 && field.bits == field.all && !NEXT.contains(&field.name)
@@ -113,7 +118,7 @@ pub fn match_words(trial: &mut Trial<'_, '_>, domain: Domain, found: &[FoundItem
                     *fields = with_field(fields, full(field.index, 0, mask));
                 }
                 if !trial.accepts_pattern(Place::scratch(domain), &pattern(&asked)) {
-                    return Some(words(&pattern(&before)));
+                    return Some(words(&pattern(&before)).into());
                 }
             }
         }
@@ -122,7 +127,7 @@ pub fn match_words(trial: &mut Trial<'_, '_>, domain: Domain, found: &[FoundItem
 }
 
 /// How many registers there are.
-pub fn tags(trial: &mut Trial<'_, '_>, found: &[FoundItem]) -> Option<u32> {
+pub fn tags(trial: &mut Trial<'_, '_>, found: &[FoundItem]) -> Option<u64> {
     let tag = found.iter().find(|item| item.kind == ItemKind::Tag)?;
     let index = tag.fields.iter().find(|field| field.name == "index")?;
     let place = Place::scratch(*tag.domains.first()?);
@@ -137,11 +142,11 @@ pub fn tags(trial: &mut Trial<'_, '_>, found: &[FoundItem]) -> Option<u32> {
 pub fn geneve_options(
     trial: &mut Trial<'_, '_>,
     found: &[FoundItem],
-) -> (Option<u32>, Option<u32>) {
+) -> (Option<u64>, Option<u64>) {
     /// The longest data in words.
-    const LONGEST: u32 = 31;
+    const LONGEST: u64 = 31;
     /// More options than are tried at a time.
-    const MOST: u32 = 16;
+    const MOST: u64 = 16;
     let Some(option) = found.iter().find(|item| item.kind == ItemKind::GeneveOpt) else {
         return (None, None);
     };
@@ -149,7 +154,7 @@ pub fn geneve_options(
         return (None, None);
     };
     // Class, type and length, with data in the first word.
-    let asking = |class: u32, words: u32| {
+    let asking = |class: u64, words: u64| {
         let values = [u128::from(class), 1, words.into(), 1];
         let fields = option.fields.iter().zip(values);
         let fields: Vec<AskedField> =
@@ -168,9 +173,9 @@ pub fn modify_commands(
     trial: &mut Trial<'_, '_>,
     place: Place,
     actions: &[FoundAction],
-) -> Option<u32> {
+) -> Option<u64> {
     /// More than any rule needs.
-    const MOST: u32 = 64;
+    const MOST: u64 = 64;
     let is_there = |action: &&FoundAction| action.root || place.group != 0;
     let accepted = |action: &FoundAction| action.in_domain(place.domain)?.actions.last().cloned();
     let accepted = actions.iter().filter(is_there).filter_map(accepted);

@@ -7,6 +7,7 @@ mod device;
 mod frames;
 mod items;
 mod limits;
+mod meters;
 mod nic;
 mod objects;
 mod probe;

@@ -8,6 +8,7 @@ use crate::behaviour::{self, Experiments, Outcome};
 use crate::company;
 use crate::items::{self, FoundItem, full};
 use crate::limits::{self, Limits};
+use crate::meters::{self, Meters};
 use crate::nic::{Nic, NicError};
 use crate::objects::Objects;
 use crate::rules::Interface;
@@ -31,7 +32,9 @@ pub const NOT_FOUND: &[(&str, &str)] = &[
     ("modify.field_arithmetic_copies", "shows in changed packets only, which leave the card"),
     ("age.destruction_is_hit", "shows after seconds only"),
     ("conntrack", "shows in whole connections only"),
-    ("meter", "shows in streams of packets only"),
+    ("meter.rounded", "shows in streams of packets only"),
+    ("meter.excess_takes_overflow", "as above"),
+    ("meter.mark_ignores_policy", "as above"),
 ];
 
 /// A profile as it was found.
@@ -127,6 +130,9 @@ pub fn probe(nic: &mut Nic<'_>) -> Result<Found, NicError> {
             ("with_shared_count", Some(with_shared_count.into())),
         ]),
     );
+    if let Some(meters) = meters::examine(port) {
+        put("meter", meter_table(&meters, actions::policy_actions(port, &objects)));
+    }
     if let Some(samples) = actions::sampling(trial, &actions, &objects) {
         put("sample", sample_table(samples));
     }
@@ -295,6 +301,22 @@ fn limits_table(limits: &Limits) -> Value {
         ]
         .map(|(key, limit)| (key, limit.map(number))),
     )
+}
+
+fn meter_table(meters: &Meters, policy_actions: Vec<ActionKind>) -> Value {
+    let statistics = meters.statistics.map(|statistics| {
+        let names = statistics.iter_names().map(|(name, _)| name.to_lowercase().into());
+        Value::Array(names.collect())
+    });
+    keys([
+        ("highest_rate", meters.highest_rate.map(number)),
+        ("largest_burst", meters.largest_burst.map(number)),
+        ("statistics", statistics),
+        ("color_tables", Some(meters.color_tables.into())),
+        ("policy_actions", Some(kinds(policy_actions))),
+        ("red_drops", Some(meters.red_drops.into())),
+        ("default_policy", Some(meters.default_policy.into())),
+    ])
 }
 
 fn sample_table(samples: Samples) -> Value {

@@ -164,7 +164,7 @@ impl<'n, 'e> Trial<'n, 'e> {
 
 /// The largest number that is accepted, where `0..=largest` are and `most` is the largest to be tried; `None` when that
 /// is accepted too. 0 must be accepted.
-pub fn largest(most: u32, mut accepts: impl FnMut(u32) -> bool) -> Option<u32> {
+pub fn largest(most: u64, mut accepts: impl FnMut(u64) -> bool) -> Option<u64> {
     if accepts(most) {
         return None;
     }
@@ -186,8 +186,8 @@ mod tests {
 
     #[test]
     fn limits_are_found_exactly() {
-        for limit in [0, 1, 7, 21_843, 65_530, u32::MAX - 1] {
-            assert_eq!(largest(u32::MAX, |number| number <= limit), Some(limit));
+        for limit in [0, 1, 7, 21_843, 65_530, u64::MAX - 1] {
+            assert_eq!(largest(u64::MAX, |number| number <= limit), Some(limit));
         }
         assert_eq!(largest(255, |_| true), None);
     }

@@ -22,7 +22,9 @@ const NOT_FOUND: &[&str] = &[
     "modify.field_arithmetic_copies",
     "age.destruction_is_hit",
     "conntrack",
-    "meter",
+    "meter.rounded",
+    "meter.excess_takes_overflow",
+    "meter.mark_ignores_policy",
 ];
 
 /// What an absent key stands for.
@@ -35,6 +37,10 @@ modify = { within_field = true }
 rss = { functions = ["default", "simple_xor", "symmetric_toeplitz", "toeplitz"] }
 indirect = { only = [] }
 age = { zero_timeout = true, with_shared_count = true }
+meter = { color_tables = true, red_drops = false, default_policy = true, statistics = [
+    "bytes_dropped", "bytes_green", "bytes_red", "bytes_yellow", "packets_dropped", "packets_green", "packets_red",
+    "packets_yellow",
+] }
 sample = { needs_destination = false, bare_in_transfer = false }
 "#;
 
@@ -97,6 +103,7 @@ fn canonical(text: &str) -> Table {
         }
     }
     sub_actions(&mut profile);
+    policy_actions(&mut profile);
     let company = company(&profile);
     remove(&mut profile, &["order", "precedes", "exclusive"]);
     profile.extend(company);
@@ -119,6 +126,18 @@ fn sub_actions(profile: &mut Table) {
         let all: Vec<Value> = names.map(Value::from).collect();
         samples.entry(domain).or_insert(all.into());
     }
+}
+
+/// Writes out the actions of meters' policies where all are accepted: all but those that have objects of their own.
+fn policy_actions(profile: &mut Table) {
+    const NEVER: [&str; 6] = ["void", "count", "age", "sample", "meter_mark", "conntrack"];
+    let actions = profile.get("actions").and_then(Value::as_table).expect("actions");
+    let has_meters = actions.contains_key("meter");
+    let all = ActionKind::ALL.iter().map(|kind| kind.name());
+    let all = all.filter(|name| !NEVER.contains(name) && (has_meters || *name != "meter"));
+    let all: Vec<Value> = all.map(Value::from).collect();
+    let meter = profile.entry("meter").or_insert_with(|| Table::new().into());
+    meter.as_table_mut().expect("a table").entry("policy_actions").or_insert(all.into());
 }
 
 /// Whether a name in a profile stands for this action: its own, or its class's.
