@@ -41,8 +41,8 @@ pub enum Effect {
         /// Which direction of it.
         direction: FlowDirection,
     },
-    /// A packet came to software though hardware carries the connection's direction. Some always do: those that were on their
-    /// way, fragments, those with options.
+    /// A packet came to software that hardware should have taken, as it carries the connection's direction. Now and then one does:
+    /// it was on its way already.
     Bypassed {
         /// Which.
         connection: ConnectionHandle,

@@ -3,7 +3,7 @@
 
 use model::decision::{DropReason, Key, Path, Side};
 use model::snapshot::Snapshot;
-use packet::{Fragment, Frame, TcpFlags, Transport};
+use packet::{Fragment, Frame, IpPacket, TcpFlags, Transport};
 
 use super::arrival::Arrival;
 use super::conntrack::{
@@ -290,7 +290,7 @@ impl Shard {
             effects.push(Effect::Withdraw { connection: id });
         } else if moved && !matches!(connection.offload().get(direction), Offload::Software(_)) {
             effects.push(Effect::DecisionChanged { connection: id });
-        } else if connection.bypasses(direction) {
+        } else if is_for_hardware(&arrival.packet) && connection.bypasses(direction) {
             effects.push(Effect::Bypassed { connection: id, direction });
         }
         for direction in FlowDirection::ALL {
@@ -314,6 +314,14 @@ fn may_come_from(snapshot: &Snapshot, connection: &Connection) -> bool {
                 .and_then(|interface| snapshot.vpc(interface.vpc))
                 .is_some_and(|vpc| vpc.mappings.admits(key.tuple.source(), vtep))
     })
+}
+
+/// Whether a rule takes such packets, where it takes any of their connection: others are software's in any case.
+fn is_for_hardware(packet: &IpPacket) -> bool {
+    const TRANSITIONS: TcpFlags = TcpFlags::SYN.union(TcpFlags::FIN).union(TcpFlags::RST);
+    let is_transition =
+        matches!(packet.transport, Transport::Tcp(flags) if flags.intersects(TRANSITIONS));
+    packet.plain && packet.fragment == Fragment::None && !is_transition
 }
 
 /// A packet's way, from connection to exit.

@@ -296,5 +296,12 @@ fn a_rule_that_packets_meet_stays_whatever_else_comes_to_software() {
         assert_eq!(second(&mut rig, flow, Fate::Done), 0);
         assert_eq!(both(&rig, flow), [Offload::Hardware; 2]);
     }
+    // Nor are they a sign by themselves.
+    for _ in 0..30 {
+        rig.send(flow, Forward, Kind::Fragment);
+        rig.wait(milliseconds(1000));
+        round(&mut rig, Fate::Done);
+    }
+    assert_eq!(both(&rig, flow), [Offload::Hardware; 2]);
     assert_eq!(rig.nic.insertions(), before);
 }

@@ -16,7 +16,7 @@ use packet::Mac;
 use rte_flow::FlowError;
 use rte_flow_compiler::{Nic, NotOffloaded};
 use rtrb::{Consumer, Producer};
-use tracing::{debug, error, info, trace};
+use tracing::{debug, error, info, trace, warn};
 
 use crate::dpdk::{Port, RuleHandle, Rules};
 use crate::nic_status::{NicStatus, OffloadStatus, PortStatus, QueueDepths};
@@ -331,8 +331,8 @@ fn note_no_effect(failures: &mut BTreeMap<&'static str, u64>) {
     let count = failures.entry(NotOffloaded::NoEffect.name()).or_default();
     *count = count.wrapping_add(1);
     if *count == 1 {
-        error!(
-            "{}: connections stay in software; look at the NIC and its driver",
+        warn!(
+            "{}: such connections stay in software, `penstock flows` calls them no_effect",
             NotOffloaded::NoEffect
         );
     }
