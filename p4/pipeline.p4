@@ -8,10 +8,14 @@
  *   connection.p4  connection tracking
  *   policy.p4      security groups, routes, mappings
  *   rewrite.p4     tunnels: outer headers on and off
+ *   checksum.p4    sums over headers
  *
+ * arch/v1model_shim.p4 puts it on the v1model architecture, without connections.
  * IPv4 addresses are written ::ffff:a.b.c.d in all tables.
  */
+#ifndef V1MODEL_SHIM
 #include "arch/dpu_nic.p4"
+#endif
 #include "pipeline/headers.p4"
 #include "pipeline/parser.p4"
 #include "pipeline/connection.p4"
@@ -111,7 +115,7 @@ control Pipeline(inout headers_t headers, inout metadata_t metadata, in nic_inpu
     Software() software;
     Rewrite() rewrite;
     /* By port and reason: 256 ports, 32 reasons. */
-    Counter(8192) drops;
+    counter(8192, CounterType.packets_and_bytes) drops;
 
     apply {
         offload.apply(headers, metadata, input);
@@ -134,7 +138,7 @@ control Pipeline(inout headers_t headers, inout metadata_t metadata, in nic_inpu
     }
 }
 
-control Deparser(packet_out packet, in headers_t headers) {
+control PenstockDeparser(packet_out packet, in headers_t headers) {
     apply {
         packet.emit(headers.outer);
         packet.emit(headers.ethernet);
@@ -150,4 +154,6 @@ control Deparser(packet_out packet, in headers_t headers) {
     }
 }
 
-DpuNic(Parser(), Pipeline(), Deparser()) main;
+#ifndef V1MODEL_SHIM
+DpuNic(PenstockParser(), Pipeline(), PenstockDeparser()) main;
+#endif

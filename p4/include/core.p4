@@ -1,5 +1,8 @@
 /* What every P4-16 program may count on (P4-16 specification, appendix "core library"). */
 
+#ifndef CORE_P4
+#define CORE_P4
+
 error {
     NoError,
     PacketTooShort,
@@ -31,3 +34,5 @@ extern packet_out {
 extern void verify(in bool condition, in error failure);
 
 action NoAction() {}
+
+#endif

@@ -9,7 +9,9 @@
 
 /* Which interface is it of? A VM's frame by its port; one from the wire by VTEP, VNI and MAC. */
 control Dispatch(in headers_t headers, inout metadata_t metadata, in nic_input_t input) {
-    Meter(1) host_rate;
+    meter(1, MeterType.bytes) host_rate;
+    /* Green, yellow, red. */
+    bit<2> color = 0;
 
     action interface_of_port(interface_t interface) {
         metadata.zone = { interface, false };
@@ -83,9 +85,12 @@ control Dispatch(in headers_t headers, inout metadata_t metadata, in nic_input_t
         } else if (!metadata.tunnelled || vteps.apply().miss) {
             /* Not for the VPCs: the node's own kernel may want it. */
             host.apply();
-            if (metadata.decided && host_rate.execute(0) == meter_color_t.red) {
-                metadata.decided = false;
-                metadata.reason = drop_reason_t.rate_limited;
+            if (metadata.decided) {
+                host_rate.execute_meter(0, color);
+                if (color == 2) {
+                    metadata.decided = false;
+                    metadata.reason = drop_reason_t.rate_limited;
+                }
             }
         } else if (vnis.apply().hit) {
             if (metadata.part == part_t.inner_frame && input.parser_error != error.NoError) {

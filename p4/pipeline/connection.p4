@@ -23,7 +23,7 @@ fragment_t fragment_of(in zone_t zone, in ip_info_t ip) {
     return { zone, ip.source, ip.destination, ip.protocol, ip.identification, ip.ipv6 };
 }
 
-#ifndef CONNTRACK_STUB
+#ifndef V1MODEL_SHIM
 
 /* As many connections as a node has, and as one interface may have of them. */
 Conntrack(1048576, 65536) connections;

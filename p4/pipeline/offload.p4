@@ -30,7 +30,7 @@ struct nic_fields_t {
 
 control OffloadStage(inout headers_t headers, inout metadata_t metadata, in nic_input_t input) {
     nic_fields_t nic = { false, false, false, false, false, false, false, false, false, false, 0 };
-    Counter(65536) flows;
+    counter(65536, CounterType.packets_and_bytes) flows;
 
     /* ---- SetZone, Jump ---- */
 

@@ -9,6 +9,7 @@
 #define PARSER_P4
 
 #include "headers.p4"
+#include "checksum.p4"
 
 error {
     WrongVersion,
@@ -127,7 +128,7 @@ parser IpPacket(packet_in packet, out ip_headers_t ip, out ip_info_t info, in bi
         transition ipv4_checksum;
     }
     state ipv4_checksum {
-        verify(quoted || internet_checksum({ ip.ipv4, ip.options }) == 0, error.WrongChecksum);
+        verify(quoted || ipv4_checksum(ip.ipv4, ip.options) == 0, error.WrongChecksum);
         /* The last fragment may not end behind byte 65535. */
         verify(info.fragment_offset + info.length <= 65535, error.WrongFragment);
         transition fragments;
@@ -218,7 +219,7 @@ parser IpPacket(packet_in packet, out ip_headers_t ip, out ip_info_t info, in bi
     }
 }
 
-parser Parser(packet_in packet, out headers_t headers, inout metadata_t metadata, in nic_input_t input) {
+parser PenstockParser(packet_in packet, out headers_t headers, inout metadata_t metadata, in nic_input_t input) {
     IpPacket() read_outer_ip;
     IpPacket() read_ip;
     IpPacket() read_quoted_ip;
@@ -227,7 +228,7 @@ parser Parser(packet_in packet, out headers_t headers, inout metadata_t metadata
 
     state start {
         metadata.part = part_t.frame;
-        metadata.frame_length = packet.length();
+        metadata.frame_length = input.length;
         transition select(input.port) {
             WIRE_PORT : outer_ethernet;
             default : ethernet;

@@ -6,6 +6,7 @@
 #define REWRITE_P4
 
 #include "headers.p4"
+#include "checksum.p4"
 
 control Rewrite(inout headers_t headers, inout metadata_t metadata) {
     bit<16> entropy = 0;
@@ -29,7 +30,7 @@ control Rewrite(inout headers_t headers, inout metadata_t metadata) {
         headers.outer.ip.ipv4 = {
             4, 5, dscp, NOT_ECT, payload_length + 20, 0, 0, 1, 0, 0, 64, PROTOCOL_UDP, 0, source, destination
         };
-        headers.outer.ip.ipv4.checksum = internet_checksum(headers.outer.ip.ipv4);
+        headers.outer.ip.ipv4.checksum = ipv4_checksum(headers.outer.ip.ipv4, headers.outer.ip.options);
         metadata.out_port = port;
     }
 
@@ -65,13 +66,12 @@ control Rewrite(inout headers_t headers, inout metadata_t metadata) {
     action hash_entropy() {
         bool has_ports = (metadata.ip.protocol == PROTOCOL_TCP || metadata.ip.protocol == PROTOCOL_UDP)
             && !metadata.ip.first_fragment && !metadata.ip.later_fragment;
-        entropy = encapsulation_hash({
+        entropy = tunnel_entropy(
             metadata.ip.ipv6 ? metadata.ip.destination : (bit<128>) metadata.ip.destination[31:0],
             metadata.ip.ipv6 ? metadata.ip.source : (bit<128>) metadata.ip.source[31:0],
             metadata.ip.protocol,
             has_ports ? metadata.destination_port : 0,
-            has_ports ? metadata.source_port : 0
-        });
+            has_ports ? metadata.source_port : 0);
     }
 
     apply {
@@ -96,7 +96,7 @@ control Rewrite(inout headers_t headers, inout metadata_t metadata) {
             } else if (headers.ip.ipv4.ecn != metadata.ip.ecn) {
                 headers.ip.ipv4.ecn = metadata.ip.ecn;
                 headers.ip.ipv4.checksum = 0;
-                headers.ip.ipv4.checksum = internet_checksum({ headers.ip.ipv4, headers.ip.options });
+                headers.ip.ipv4.checksum = ipv4_checksum(headers.ip.ipv4, headers.ip.options);
             }
         } else if (metadata.rewrite == rewrite_t.encapsulate) {
             hash_entropy();

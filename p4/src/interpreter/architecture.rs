@@ -42,7 +42,7 @@ pub struct Outcome {
 
 /// The structures whose fields are used here, in order.
 const STRUCTURES: &[(&str, &[&str])] = &[
-    ("nic_input_t", &["port", "parser_error"]),
+    ("nic_input_t", &["port", "length", "parser_error"]),
     ("nic_output_t", &["verdict", "port", "reason", "responder"]),
 ];
 
@@ -100,8 +100,7 @@ impl Machine<'_> {
         let zero = |block: &crate::program::BlockDefinition, n: usize| {
             program.zero(&block.parameters[n].ty)
         };
-        let mut input =
-            Value::List(vec![Value::bits(16, port), Value::Member(run.error("NoError"))]);
+        let mut input = nic_input(port, packet, run.error("NoError"));
         let arguments = vec![
             Value::Nothing,
             zero(parser.definition, 1),
@@ -113,7 +112,7 @@ impl Machine<'_> {
             Ok(()) | Err(Stop::Exit) => {}
             Err(Stop::Reject(error)) => {
                 run.record(|| Event::Reject { error: program.errors[error].clone() });
-                input = Value::List(vec![Value::bits(16, port), Value::Member(error)]);
+                input = nic_input(port, packet, error);
             }
             Err(Stop::Fault(fault)) => return Err(fault),
         }
@@ -141,6 +140,11 @@ impl Machine<'_> {
         };
         Ok(Outcome { verdict, events: run.events.unwrap_or_default() })
     }
+}
+
+fn nic_input(port: u16, packet: &[u8], error: usize) -> Value {
+    let length = Value::bits(32, packet.len() as u64);
+    Value::List(vec![Value::bits(16, port), length, Value::Member(error)])
 }
 
 fn fault_of(result: Result<(), Stop>) -> Result<(), Fault> {

@@ -8,7 +8,10 @@ use super::token::{Token, TokenKind};
 use crate::diagnostic::{Diagnostic, Problem, Sources, Span};
 
 /// Files that `#include <...>` finds.
-const LIBRARY: &[(&str, &str)] = &[("core.p4", include_str!("../../include/core.p4"))];
+const LIBRARY: &[(&str, &str)] = &[
+    ("core.p4", include_str!("../../include/core.p4")),
+    ("v1model.p4", include_str!("../../include/v1model.p4")),
+];
 
 /// Includes in includes, deeper than any program needs: an include of itself ends here.
 const DEPTH: usize = 32;

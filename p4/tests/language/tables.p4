@@ -29,8 +29,9 @@ control Inner(in headers_t headers, inout bit<16> port) {
 
 control Choose(inout headers_t headers, inout metadata_t metadata, in nic_input_t input, out nic_output_t output) {
     Inner() inner;
-    Counter(4) packets;
-    Meter(4) rates;
+    counter(4, CounterType.packets_and_bytes) packets;
+    meter(4, MeterType.bytes) rates;
+    bit<2> color = 0;
 
     action found(bit<16> to) { metadata.port = to; }
     action nothing() { }
@@ -62,7 +63,8 @@ control Choose(inout headers_t headers, inout metadata_t metadata, in nic_input_
             inner.apply(headers, metadata.port);
         } else {
             packets.count((bit<32>) headers.lookup.which - 3);
-            if (rates.execute(1) == meter_color_t.red) {
+            rates.execute_meter(1, color);
+            if (color == 2) {
                 output.reason = drop_reason_t.rate_limited;
                 return;
             }

@@ -2,7 +2,16 @@
 
 use crate::interpreter::Time;
 
-/// Rates in bytes a second, bursts in bytes.
+/// What a meter counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    /// Packets, whatever their length.
+    Packets,
+    /// Bytes.
+    Bytes,
+}
+
+/// Rates in units a second, bursts in units: packets or bytes, as the meter counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rates {
     /// RFC 2697.
@@ -27,7 +36,7 @@ pub enum Rates {
     },
 }
 
-/// What a meter makes of a packet. The order is that of `meter_color_t`.
+/// What a meter makes of a packet. The numbers are those of v1model.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Color {
     /// Within the committed rate.
@@ -38,7 +47,7 @@ pub enum Color {
     Red,
 }
 
-/// Tokens are counted in bytes times 10^9, so that no time is lost by rounding.
+/// Tokens are counted in units times 10^9, so that no time is lost by rounding.
 const TOKEN: u128 = 1_000_000_000;
 
 struct Cell {
@@ -57,10 +66,10 @@ impl Cell {
         Self { rates, tokens: [u128::from(a) * TOKEN, u128::from(b) * TOKEN], filled: 0 }
     }
 
-    fn color(&mut self, bytes: u32, now: Time) -> Color {
+    fn color(&mut self, units: u32, now: Time) -> Color {
         let passed = u128::from(now.saturating_sub(self.filled));
         self.filled = self.filled.max(now);
-        let needed = u128::from(bytes) * TOKEN;
+        let needed = u128::from(units) * TOKEN;
         match self.rates {
             Rates::Single { committed, burst, excess } => {
                 // What overflows the first bucket fills the second.
@@ -103,13 +112,14 @@ impl Cell {
 
 /// An array of meters. One without rates finds every packet green.
 pub struct Meter {
+    unit: Unit,
     cells: Vec<Option<Cell>>,
 }
 
 impl Meter {
     /// This many meters without rates.
-    pub fn new(cells: u32) -> Self {
-        Self { cells: (0..cells).map(|_| None).collect() }
+    pub fn new(cells: u32, unit: Unit) -> Self {
+        Self { unit, cells: (0..cells).map(|_| None).collect() }
     }
 
     /// Gives a meter its rates, and full buckets; none when there is no such cell.
@@ -125,7 +135,11 @@ impl Meter {
             .cells
             .get_mut(cell as usize)
             .ok_or_else(|| format!("there is no cell {cell}, only {count}"))?;
-        Ok(cell.as_mut().map_or(Color::Green, |cell| cell.color(bytes, now)))
+        let units = match self.unit {
+            Unit::Packets => 1,
+            Unit::Bytes => bytes,
+        };
+        Ok(cell.as_mut().map_or(Color::Green, |cell| cell.color(units, now)))
     }
 }
 
@@ -137,7 +151,7 @@ mod tests {
 
     #[test]
     fn single_rate_spends_both_buckets_and_fills_the_first_first() {
-        let mut meter = Meter::new(1);
+        let mut meter = Meter::new(1, Unit::Bytes);
         meter.set(0, Rates::Single { committed: 100, burst: 100, excess: 50 }).unwrap();
         let mut color = |bytes, now| meter.execute(0, bytes, now).unwrap();
         assert_eq!(color(100, 0), Color::Green);
@@ -153,7 +167,7 @@ mod tests {
 
     #[test]
     fn two_rates() {
-        let mut meter = Meter::new(1);
+        let mut meter = Meter::new(1, Unit::Bytes);
         meter
             .set(0, Rates::Two { committed: 100, burst: 100, peak: 200, peak_burst: 200 })
             .unwrap();
@@ -166,8 +180,17 @@ mod tests {
     }
 
     #[test]
+    fn packets_count_one_each() {
+        let mut meter = Meter::new(1, Unit::Packets);
+        meter.set(0, Rates::Single { committed: 1, burst: 2, excess: 0 }).unwrap();
+        let mut color = |now| meter.execute(0, 1500, now).unwrap();
+        assert_eq!([color(0), color(0), color(0)], [Color::Green, Color::Green, Color::Red]);
+        assert_eq!([color(SECOND), color(SECOND)], [Color::Green, Color::Red]);
+    }
+
+    #[test]
     fn without_rates_all_is_green_and_there_are_no_other_cells() {
-        let mut meter = Meter::new(1);
+        let mut meter = Meter::new(1, Unit::Bytes);
         assert_eq!(meter.execute(0, u32::MAX, 0), Ok(Color::Green));
         assert!(meter.execute(1, 1, 0).is_err());
     }

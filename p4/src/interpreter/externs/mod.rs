@@ -10,7 +10,7 @@ use crate::conntrack::Conntrack;
 use crate::program::Program;
 use crate::value::Value;
 use counter::Counter;
-use meter::Meter;
+use meter::{Meter, Unit};
 
 /// Why a program cannot be loaded.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -42,9 +42,9 @@ pub struct Context {
 
 /// An extern object with its state.
 pub enum Extern {
-    /// `Counter`
+    /// `counter`
     Counter(Counter),
-    /// `Meter`
+    /// `meter`
     Meter(Meter),
     /// `Conntrack`
     Conntrack(Box<Conntrack>),
@@ -55,8 +55,14 @@ impl Extern {
     pub fn new(name: &str, arguments: &[Value], program: &Program) -> Result<Self, LoadError> {
         let number = |n: usize| arguments[n].as_bits().to_count();
         match name {
-            "Counter" => Ok(Self::Counter(Counter::new(number(0)))),
-            "Meter" => Ok(Self::Meter(Meter::new(number(0)))),
+            "counter" => Ok(Self::Counter(Counter::new(number(0)))),
+            "meter" => {
+                let unit = match arguments[1] {
+                    Value::Member(0) => Unit::Packets,
+                    _ => Unit::Bytes,
+                };
+                Ok(Self::Meter(Meter::new(number(0), unit)))
+            }
             "Conntrack" => {
                 conntrack::check(program)?;
                 let tracker = Conntrack::new(number(0) as usize, number(1) as usize);
@@ -81,7 +87,9 @@ impl Extern {
             Self::Meter(meter) => {
                 let cell = arguments[0].as_bits().to_count();
                 let color = meter.execute(cell, context.packet_length, context.now)?;
-                Ok(Value::Member(color as usize))
+                let width = arguments[1].as_bits().width();
+                arguments[1] = Value::bits(width, color as u8);
+                Ok(Value::Nothing)
             }
             Self::Conntrack(tracker) => conntrack::call(tracker, method, arguments, context.now),
         }

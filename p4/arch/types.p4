@@ -1,0 +1,131 @@
+/* What is the same on every architecture: ports, addresses, what comes in and goes out, and what connections are. */
+#ifndef TYPES_P4
+#define TYPES_P4
+
+typedef bit<16> port_t;
+/* The wire. The VF n is port n + 1. */
+const port_t WIRE_PORT = 0;
+
+/* An interface of the whole cloud; 0 is none. */
+typedef bit<32> interface_t;
+/* IPv4 addresses are written ::ffff:a.b.c.d (RFC 4291, section 2.5.5.2). */
+typedef bit<128> address_t;
+
+/* ---- What comes in, what goes out ---- */
+
+enum verdict_t {
+    drop,
+    forward,
+    reply
+}
+
+/* Why a packet ends: the names that metrics, traces and captures show. Names are added, never changed. */
+enum bit<8> drop_reason_t {
+    none = 0,
+    malformed = 1,
+    unsupported_ethertype = 2,
+    not_our_vtep = 3,
+    unknown_vni = 4,
+    unknown_destination = 5,
+    overlay_source_mismatch = 6,
+    spoofed_source = 7,
+    broadcast = 8,
+    security_group_egress = 9,
+    security_group_ingress = 10,
+    network_acl = 11,
+    no_route = 12,
+    blackhole_route = 13,
+    no_mapping = 14,
+    unresolved_neighbor = 15,
+    tcp_not_syn = 16,
+    fragment_without_first = 17,
+    related_unknown = 18,
+    ttl_expired = 19,
+    too_big = 20,
+    interface_down = 21,
+    interface_quota = 22,
+    rate_limited = 23,
+    ecn_not_capable = 24
+}
+
+/* Who answers a packet in the network's stead. */
+enum bit<8> responder_t {
+    none = 0,
+    arp = 1,
+    neighbor_discovery = 2,
+    dhcpv4 = 3,
+    dhcpv6 = 4,
+    gateway_ping = 5,
+    too_big = 6
+}
+
+struct nic_input_t {
+    port_t port;
+    /* Bytes of the frame. */
+    bit<32> length;
+    error parser_error;
+}
+
+struct nic_output_t {
+    verdict_t verdict;
+    port_t port;
+    drop_reason_t reason;
+    responder_t responder;
+}
+
+/* ---- Connection tracking ---- */
+
+/* Where a packet comes from: from the VM of an interface, or from the network to that interface. */
+struct zone_t {
+    interface_t interface;
+    bool from_network;
+}
+
+/*
+ * Ports are 0 where there are none. Of an ICMP echo and its reply the source port is the identifier and the destination
+ * port is 1, in both directions.
+ */
+struct tuple_t {
+    address_t source;
+    address_t destination;
+    bit<8> protocol;
+    bit<16> source_port;
+    bit<16> destination_port;
+}
+
+/* One direction of a connection. */
+struct connection_key_t {
+    zone_t zone;
+    tuple_t flow;
+}
+
+/* A connection, as its first packet was. An interface of 0 is beyond the wire. */
+struct connection_t {
+    interface_t initiator;
+    interface_t responder;
+    tuple_t flow;
+    bit<8> icmp_type;
+    bit<8> icmp_code;
+    /* This packet goes against the direction of the first. */
+    bool reply;
+}
+
+/* What the fragments of a packet have in common. The protocol counts for IPv4 only (RFC 791, RFC 8200). */
+struct fragment_t {
+    zone_t zone;
+    address_t source;
+    address_t destination;
+    bit<8> protocol;
+    bit<32> identification;
+    bool ipv6;
+}
+
+enum created_t {
+    created,
+    /* TCP in mid-stream, and no pick-up. */
+    not_syn,
+    /* As many connections as the interface, or the table, may have. */
+    quota
+}
+
+#endif

@@ -1,0 +1,21 @@
+/* Sums over headers. */
+#ifndef CHECKSUM_P4
+#define CHECKSUM_P4
+
+#include "headers.p4"
+
+#ifndef V1MODEL_SHIM
+
+/* The checksum of a header whose checksum is 0; of one that has its checksum: 0 if that is right. */
+bit<16> ipv4_checksum(in ipv4_t ip, in ipv4_options_t options) {
+    return internet_checksum({ ip, options });
+}
+
+bit<16> tunnel_entropy(in address_t destination, in address_t source, in bit<8> protocol,
+        in bit<16> destination_port, in bit<16> source_port) {
+    return encapsulation_hash({ destination, source, protocol, destination_port, source_port });
+}
+
+#endif
+
+#endif
