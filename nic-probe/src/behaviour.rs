@@ -83,6 +83,41 @@ impl Experiments {
         number
     }
 
+    /// Adds one whose frame does not come to the rules of these patterns before these actions changed it. Returns its number;
+    /// the first of the patterns is its rule 2.
+    pub fn add_behind(
+        &mut self,
+        domain: Domain,
+        actions: &[Action],
+        patterns: &[Vec<Item>],
+        frame: Vec<u8>,
+    ) -> usize {
+        let number = self.add(domain, &[], &[Vec::new()], frame);
+        // Root tables do not take every action: two groups behind, of this experiment alone.
+        let group = FIRST_GROUP + 2 * number as u32;
+        let in_group = |group: u32, rule: &Rule| {
+            let mut rule = rule.clone();
+            rule.attributes.group = group;
+            rule
+        };
+        if let Some(Experiment { rules, .. }) = self.list.last_mut()
+            && let Some(first) = rules.first_mut()
+        {
+            let mut changing = in_group(group, first);
+            changing.actions = actions.iter().cloned().chain([Action::Jump(group + 1)]).collect();
+            let watching = patterns.iter().map(|items| {
+                let mut rule = in_group(group + 1, first);
+                rule.pattern.extend(items.iter().cloned());
+                rule
+            });
+            let watching: Vec<Rule> = watching.collect();
+            first.actions = vec![Action::Jump(group)];
+            rules.push(changing);
+            rules.extend(watching);
+        }
+        number
+    }
+
     /// Makes all rules, sends all frames through the port that manages the switch, and looks at the counters when that of
     /// `witness` has moved.
     pub fn run(self, trial: &mut Trial<'_, '_>, witness: usize) -> Vec<Outcome> {
@@ -94,6 +129,7 @@ impl Experiments {
         for experiment in &self.list {
             trial.nic.send(port, &experiment.frame);
         }
+        // A rule without COUNT has no number.
         let is_hit = |rule: &Made| rule.count().unwrap_or(0) > 0;
         if let Some(Ok(rules)) = made.get(witness) {
             let begin = Instant::now();
@@ -110,6 +146,9 @@ impl Experiments {
         outcomes.collect()
     }
 }
+
+/// The first group for rules behind others; nothing else is there.
+const FIRST_GROUP: u32 = 100;
 
 /// How long a counter may take to show a packet.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -12,6 +12,8 @@ mod nic;
 mod objects;
 mod probe;
 mod rules;
+mod shown;
+mod tables;
 mod trial;
 
 use std::error::Error;

@@ -1,18 +1,23 @@
 //! Finds a profile: one trial after the other, each with what those before it found.
 
-use rte_flow::{Action, ActionKind, AskedField, Domain, EEXIST, FieldId, Item, ItemKind, Steering};
+use rte_flow::{Action, ActionKind, Domain, FieldId, Item, ItemKind, Steering};
 use toml::{Table, Value};
 
-use crate::actions::{self, FoundAction, Modify, Samples};
-use crate::behaviour::{self, Experiments, Outcome};
+use crate::actions::{self, FoundAction, Modify};
+use crate::behaviour;
 use crate::company;
 use crate::items::{self, FoundItem, full};
 use crate::limits::{self, Limits};
-use crate::meters::{self, Meters};
+use crate::meters;
 use crate::nic::{Nic, NicError};
 use crate::objects::Objects;
 use crate::rules::Interface;
-use crate::trial::{DOMAINS, Place, Trial, bare};
+use crate::shown::{Shown, observe};
+use crate::tables::{
+    action_table, item_table, keys, kinds, limits_table, meter_table, names, number, sample_table,
+    texts,
+};
+use crate::trial::{Place, Trial, bare};
 
 /// What trials do not tell, and why.
 pub const NOT_FOUND: &[(&str, &str)] = &[
@@ -29,7 +34,6 @@ pub const NOT_FOUND: &[(&str, &str)] = &[
     ("timing.deletions_per_second", "as above"),
     ("encap.preserves", "shows in encapsulated packets only, which leave the card"),
     ("modify.root_per_rule", "a matter of templates in use"),
-    ("modify.field_arithmetic_copies", "shows in changed packets only, which leave the card"),
     ("age.destruction_is_hit", "shows after seconds only"),
     ("conntrack", "shows in whole connections only"),
     ("meter.rounded", "shows in streams of packets only"),
@@ -105,7 +109,7 @@ pub fn probe(nic: &mut Nic<'_>) -> Result<Found, NicError> {
     put("limits", limits_table(&limits));
     put("matching", matching(trial, &items, &shown));
     put("encap", encap_table(trial, &actions));
-    put("modify", modify_table(trial, &actions));
+    put("modify", modify_table(trial, &actions, &shown));
     put("items", Value::Table(items.iter().map(item_table).collect()));
     put("actions", Value::Table(actions.iter().map(action_table).collect()));
     let functions = actions::rss_functions(trial);
@@ -180,70 +184,6 @@ fn more_limits(
     }
 }
 
-/// What packets show.
-struct Shown {
-    duplicates: &'static str,
-    spec_outside_mask: &'static str,
-    vlan_tags: &'static str,
-    ports: &'static str,
-    geneve_option_alone: bool,
-    /// Transfer rules without a port item are about the port through which they are made.
-    own_port_only: bool,
-}
-
-fn observe(trial: &mut Trial<'_, '_>, items: &mut [FoundItem]) -> Shown {
-    let ip = [ItemKind::Ipv4, ItemKind::Udp];
-    let udp = behaviour::plain(&[&[ItemKind::Eth][..], &ip].concat());
-    let mut experiments = Experiments::new();
-    let witness = experiments.add(Domain::Egress, &[], &[vec![]], udp.clone());
-    let twice = experiments.add(Domain::Egress, &[], &[vec![], vec![]], udp.clone());
-    // A destination that no mask asks for.
-    let outside = experiments.add(Domain::Egress, &[full(0, 1, 0)], &[vec![]], udp.clone());
-    let tags = experiments.add(
-        Domain::Egress,
-        &[],
-        &[bare(&[ItemKind::Vlan])],
-        behaviour::plain(&[
-            ItemKind::Eth,
-            ItemKind::Vlan,
-            ItemKind::Vlan,
-            ItemKind::Ipv4,
-            ItemKind::Udp,
-        ]),
-    );
-    let own = experiments.add(Domain::Transfer, &[], &[vec![]], udp.clone());
-    let other = u128::from(trial.nic.representor().unwrap_or(0));
-    let of_port = |kind: ItemKind, fields: &[AskedField]| vec![Item::asking(kind, fields)];
-    let by_name = of_port(ItemKind::PortRepresentor, &[full(0, other, u16::MAX.into())]);
-    let any = of_port(ItemKind::RepresentedPort, &[]);
-    let ports = [by_name, any]
-        .map(|pattern| experiments.add(Domain::Transfer, &[], &[pattern], udp.clone()));
-    let option = items.iter().find(|item| item.kind == ItemKind::GeneveOpt);
-    let option = option.map(|option| {
-        let tunnel = [&ip[..], &[ItemKind::Geneve]].concat();
-        let mut pattern = bare(&tunnel);
-        pattern.push(Item::asking(ItemKind::GeneveOpt, &option.least));
-        let frame = behaviour::plain(&[&[ItemKind::Eth][..], &tunnel].concat());
-        experiments.add(Domain::Egress, &[], &[pattern], frame)
-    });
-    let ranges = behaviour::add_ranges(&mut experiments, items);
-    let outcomes = experiments.run(trial, witness);
-    behaviour::note_ranges(&ranges, &outcomes, items);
-    let hit = |number: usize| outcomes.get(number).is_some_and(|outcome| outcome.hit(0));
-    Shown {
-        duplicates: match outcomes.get(twice) {
-            Some(Outcome::Refused(error)) if error.errno == EEXIST => "refused",
-            Some(outcome) if outcome.hit(1) => "newest_wins",
-            _ => "first_wins",
-        },
-        spec_outside_mask: if hit(outside) { "ignored" } else { "never_hits" },
-        vlan_tags: if hit(tags) { "at_least" } else { "exactly" },
-        ports: if ports.into_iter().any(hit) { "virtual_ports" } else { "ports" },
-        geneve_option_alone: option.is_some_and(|option| !hit(option)),
-        own_port_only: !hit(own),
-    }
-}
-
 /// How items are understood.
 fn matching(trial: &mut Trial<'_, '_>, items: &[FoundItem], shown: &Shown) -> Value {
     use ItemKind::{Conntrack, Eth, Integrity, Ipv4, Vlan};
@@ -284,54 +224,6 @@ fn matching(trial: &mut Trial<'_, '_>, items: &[FoundItem], shown: &Shown) -> Va
     ])
 }
 
-fn limits_table(limits: &Limits) -> Value {
-    keys(
-        [
-            ("root_rules", limits.root_rules),
-            ("highest_group", limits.highest_group),
-            ("lowest_root_priority", limits.lowest_root_priority),
-            ("lowest_priority", limits.lowest_priority),
-            ("items", limits.items),
-            ("match_words", limits.match_words),
-            ("tags", limits.tags),
-            ("geneve_options", limits.geneve_options),
-            ("geneve_option_words", limits.geneve_option_words),
-            ("modify_commands", limits.modify_commands),
-            ("root_modify_commands", limits.root_modify_commands),
-        ]
-        .map(|(key, limit)| (key, limit.map(number))),
-    )
-}
-
-fn meter_table(meters: &Meters, policy_actions: Vec<ActionKind>) -> Value {
-    let statistics = meters.statistics.map(|statistics| {
-        let names = statistics.iter_names().map(|(name, _)| name.to_lowercase().into());
-        Value::Array(names.collect())
-    });
-    keys([
-        ("highest_rate", meters.highest_rate.map(number)),
-        ("largest_burst", meters.largest_burst.map(number)),
-        ("statistics", statistics),
-        ("color_tables", Some(meters.color_tables.into())),
-        ("policy_actions", Some(kinds(policy_actions))),
-        ("red_drops", Some(meters.red_drops.into())),
-        ("default_policy", Some(meters.default_policy.into())),
-    ])
-}
-
-fn sample_table(samples: Samples) -> Value {
-    let by_domain = samples.sub_actions.into_iter();
-    let mut table: Table =
-        by_domain.map(|(domain, sub)| (domain.name().to_owned(), kinds(sub))).collect();
-    table.insert("needs_destination".to_owned(), samples.needs_destination.into());
-    table.insert("bare_in_transfer".to_owned(), samples.bare_in_transfer.into());
-    Value::Table(table)
-}
-
-fn kinds(kinds: impl IntoIterator<Item = ActionKind>) -> Value {
-    texts(kinds.into_iter().map(ActionKind::name))
-}
-
 fn encap_table(trial: &mut Trial<'_, '_>, actions: &[FoundAction]) -> Value {
     let tunnels = actions::tunnels(trial, actions);
     keys([
@@ -343,7 +235,7 @@ fn encap_table(trial: &mut Trial<'_, '_>, actions: &[FoundAction]) -> Value {
     ])
 }
 
-fn modify_table(trial: &mut Trial<'_, '_>, actions: &[FoundAction]) -> Value {
+fn modify_table(trial: &mut Trial<'_, '_>, actions: &[FoundAction], shown: &Shown) -> Value {
     let action = actions.iter().find(|action| action.kind == ActionKind::ModifyField);
     let accepted = action.and_then(|action| action.accepted.last());
     let found =
@@ -353,78 +245,6 @@ fn modify_table(trial: &mut Trial<'_, '_>, actions: &[FoundAction]) -> Value {
         ("inner", Some(found.inner.into())),
         ("sub", Some(found.sub.into())),
         ("within_field", Some(found.within_field.into())),
+        ("field_arithmetic_copies", shown.arithmetic_copies.map(Value::from)),
     ])
-}
-
-fn item_table(item: &FoundItem) -> (String, Value) {
-    let fields = |which: &dyn Fn(&items::FoundField) -> bool| {
-        let names: Vec<_> =
-            item.fields.iter().filter(|field| which(field)).map(|field| field.name).collect();
-        (!names.is_empty()).then(|| texts(names))
-    };
-    let by_field = |value: &dyn Fn(&items::FoundField) -> Option<Value>| {
-        let values = item.fields.iter();
-        let values: Table =
-            values.filter_map(|field| Some((field.name.to_owned(), value(field)?))).collect();
-        (!values.is_empty()).then_some(Value::Table(values))
-    };
-    let all = item.fields.len() == item.kind.fields().len();
-    let matchable = texts(item.fields.iter().map(|field| field.name));
-    let table = keys([
-        ("fields", (!all).then_some(matchable)),
-        ("whole", fields(&|field| field.whole)),
-        ("ranges", fields(&|field| field.range)),
-        ("ranges_ignored", fields(&|field| field.range_ignored)),
-        ("required", fields(&|field| field.required)),
-        ("nonzero", fields(&|field| field.nonzero)),
-        ("positive", fields(&|field| field.positive)),
-        ("bits", by_field(&|field| (field.bits != field.all).then(|| number(field.bits as u64)))),
-        (
-            "excluded",
-            by_field(&|field| {
-                let values = field.excluded.iter().map(|value| number(*value));
-                (!field.excluded.is_empty()).then(|| Value::Array(values.collect()))
-            }),
-        ),
-        ("highest", by_field(&|field| field.highest.map(number))),
-        ("once", item.once.then_some(true.into())),
-        ("spec", item.spec.then_some(true.into())),
-        ("domains", some_domains(&item.domains)),
-        ("root", (!item.root).then_some(false.into())),
-    ]);
-    (item.kind.name().to_owned(), table)
-}
-
-fn action_table(action: &FoundAction) -> (String, Value) {
-    let needs = action.needs.iter().map(|kind| kind.name());
-    let table = keys([
-        ("needs", (!action.needs.is_empty()).then(|| texts(needs))),
-        ("after", (!action.after.is_empty()).then(|| kinds(action.after.iter().copied()))),
-        ("domains", some_domains(&action.domains())),
-        ("root", (!action.root).then_some(false.into())),
-    ]);
-    (action.kind.name().to_owned(), table)
-}
-
-fn some_domains(domains: &[Domain]) -> Option<Value> {
-    (domains != DOMAINS).then(|| names(domains))
-}
-
-fn names(domains: &[Domain]) -> Value {
-    texts(domains.iter().map(|domain| domain.name()))
-}
-
-fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Value {
-    Value::Array(texts.into_iter().map(Value::from).collect())
-}
-
-/// A number as TOML has it.
-fn number(number: impl Into<u64>) -> Value {
-    Value::Integer(i64::try_from(number.into()).unwrap_or(i64::MAX))
-}
-
-/// A table of the keys that have a value.
-fn keys<const COUNT: usize>(pairs: [(&str, Option<Value>); COUNT]) -> Value {
-    let present = pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-    Value::Table(present.collect())
 }

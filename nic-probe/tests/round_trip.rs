@@ -19,7 +19,6 @@ const NOT_FOUND: &[&str] = &[
     "timing.deletions_per_second",
     "encap.preserves",
     "modify.root_per_rule",
-    "modify.field_arithmetic_copies",
     "age.destruction_is_hit",
     "conntrack",
     "meter.rounded",
@@ -33,7 +32,7 @@ precedes = []
 exclusive = []
 timing = { counter_refresh_ms = 0 }
 encap = { checks_buffers = true }
-modify = { within_field = true }
+modify = { within_field = true, field_arithmetic_copies = false }
 rss = { functions = ["default", "simple_xor", "symmetric_toeplitz", "toeplitz"] }
 indirect = { only = [] }
 age = { zero_timeout = true, with_shared_count = true }
