@@ -34,6 +34,9 @@ use crate::wire::Wire;
 /// `RTE_MAX_ETHPORTS`, far smaller.
 const UNREPRESENTED: u16 = 0x8000;
 
+/// The most hairpin queues that a frame passes; rules may lead it in circles, and then it is missed in the last one.
+const HAIRPINS: usize = 4;
+
 /// The card's time: what has passed since it was made.
 #[derive(Clone, Copy)]
 pub struct Clock(Instant);
@@ -479,8 +482,7 @@ impl Device {
         let exits: ArrayVec<Exit, BURST> = self.with_switch(|switch, now| {
             let mut lookups = Lookups::default();
             let tracing = self.tracer.is_on();
-            let process = |slot: &mut Slot| {
-                let length = slot.bytes().len();
+            let mut pass = |from, slot: &mut Slot| {
                 let verdict = switch.process(now, from, slot);
                 lookups.note(&switch.trace);
                 if tracing {
@@ -489,6 +491,15 @@ impl Device {
                 for copy in switch.eswitch.copies() {
                     spare.push(copy.bytes());
                     copy_exits.push(self.exit(copy.verdict()));
+                }
+                verdict
+            };
+            let process = |slot: &mut Slot| {
+                let length = slot.bytes().len();
+                let mut verdict = pass(from, slot);
+                for _ in 0..HAIRPINS {
+                    let Some(to) = self.hairpin(verdict) else { break };
+                    verdict = pass(Ingress::Representor(to), slot);
                 }
                 self.account(port, from, length, verdict)
             };
@@ -529,6 +540,19 @@ impl Device {
             }
         }
         run.flush(self);
+    }
+
+    /// The ethdev through which a frame leaves that rules sent to a hairpin queue.
+    fn hairpin(&self, verdict: Verdict) -> Option<u16> {
+        let Verdict::Representor { port, queue: RxQueue::Rule(queue), .. } = verdict else {
+            return None;
+        };
+        self.port(self.named(port)?)?.software.hairpin(QueueIndex(queue))
+    }
+
+    /// Whether an ethdev is one of the card's.
+    pub fn has_ethdev(&self, id: u16) -> bool {
+        self.named(id).is_some()
     }
 
     /// Lets a frame wait for the application.

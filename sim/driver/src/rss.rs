@@ -54,6 +54,16 @@ impl Rss {
         Self { function: Toeplitz::new(DEFAULT_RSS_KEY), types: 0, table }
     }
 
+    /// Lets the table go round the queues that it has but this one.
+    pub fn leave_out(&mut self, queue: u16) {
+        let mut others: Vec<u16> = self.table.iter().copied().filter(|at| *at != queue).collect();
+        others.sort_unstable();
+        others.dedup();
+        for (entry, other) in self.table.iter_mut().zip(others.iter().cycle()) {
+            *entry = *other;
+        }
+    }
+
     /// The key of the hash function.
     pub const fn key(&self) -> &[u8; KEY_LENGTH] {
         &self.function.key
@@ -205,5 +215,16 @@ mod tests {
         assert_eq!(queues(&rss), [0, 1, 2, 3].into());
         rss.table.fill(2);
         assert_eq!(queues(&rss), [2].into());
+    }
+
+    #[test]
+    fn the_table_goes_round_the_queues_that_are_left() {
+        let mut rss = Rss::new(4);
+        rss.leave_out(3);
+        rss.leave_out(9);
+        assert_eq!(rss.table[..5], [0, 1, 2, 0, 1]);
+        let mut rss = Rss::new(1);
+        rss.leave_out(0);
+        assert_eq!(rss.table[..2], [0, 0], "there is no other");
     }
 }

@@ -1,7 +1,7 @@
 //! The ethdev's side of a port: what the application set, and the frames that wait for it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::description::Description;
@@ -39,7 +39,12 @@ pub struct SoftwareSide {
     /// `None`: everything goes to queue 0.
     rss: RwLock<Option<Rss>>,
     rings: Vec<Mutex<ReceiveRing>>,
+    /// The ethdevs to which hairpin queues lead, by queue; [`NO_HAIRPIN`] for the others.
+    hairpins: [AtomicU16; MAX_QUEUES as usize],
 }
+
+/// No ethdev has this number.
+const NO_HAIRPIN: u16 = u16::MAX;
 
 impl SoftwareSide {
     /// An ethdev that is stopped, without address and not promiscuous.
@@ -50,6 +55,7 @@ impl SoftwareSide {
             filter: RwLock::default(),
             rss: RwLock::new(None),
             rings: (0..MAX_QUEUES).map(|_| Mutex::default()).collect(),
+            hairpins: [const { AtomicU16::new(NO_HAIRPIN) }; MAX_QUEUES as usize],
         }
     }
 
@@ -82,6 +88,25 @@ impl SoftwareSide {
                 (rss.queue(hash), hash)
             }
         }
+    }
+
+    /// Lets what rules send to a queue leave through an ethdev of the card, or wait for the application. Other frames are not spread
+    /// over queues that lead away.
+    pub fn set_hairpin(&self, queue: QueueIndex, to: Option<u16>) {
+        if to.is_some()
+            && let Some(rss) = &mut *self.rss.write().unwrap_or_else(PoisonError::into_inner)
+        {
+            rss.leave_out(queue.0);
+        }
+        if let Some(hairpin) = self.hairpins.get(usize::from(queue.0)) {
+            hairpin.store(to.unwrap_or(NO_HAIRPIN), Ordering::Release);
+        }
+    }
+
+    /// The ethdev through which what rules send to a queue leaves.
+    pub fn hairpin(&self, queue: QueueIndex) -> Option<u16> {
+        let hairpin = self.hairpins.get(usize::from(queue.0))?.load(Ordering::Acquire);
+        Some(hairpin).filter(|to| *to != NO_HAIRPIN)
     }
 
     fn ring(&self, queue: QueueIndex) -> Option<MutexGuard<'_, ReceiveRing>> {

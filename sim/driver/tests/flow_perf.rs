@@ -88,6 +88,7 @@ const RUNS: &[(&str, &[&str])] = &[
         &["--jump", "--drop", "--meter --policy-mtr=jump:jump:drop"],
     ),
     ("--ingress --group=1 --ether --ipv4 --rxq=2", &["--queue", "--rss", "--mark --flag --queue"]),
+    ("--ingress --group=1 --ether --ipv4", &["--hairpin-queue=1", "--hairpin-rss=2"]),
     ("--egress --group=1 --ether --ipv4", &["--drop", "--set-ttl --drop"]),
 ];
 
@@ -104,14 +105,4 @@ fn every_item_and_action_is_accepted_without_a_card() {
         })
         .collect();
     assert!(refused.is_empty(), "{}", refused.join("\n"));
-}
-
-/// Queues that lead straight back to the wire are not there.
-#[test]
-fn hairpin_queues_are_refused() {
-    let Some(_turn) = turn() else { return };
-    let card = Namespace::new("card");
-    let arguments = "--ingress --group=1 --ether --ipv4 --hairpin-queue=1";
-    let problem = report(&flow_perf(&card, "unlimited", 500, arguments)).expect_err("no hairpin");
-    assert!(problem.contains("Hairpin"), "{problem}");
 }

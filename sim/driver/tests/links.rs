@@ -324,3 +324,45 @@ fn the_device_comes_and_goes() {
     testpmd.expect("show port summary all", "Number of available ports: 2");
     testpmd.quit();
 }
+
+/// What rules send to a hairpin queue leaves through the port again; the application does not see it.
+#[test]
+fn a_hairpin_queue_leads_back_to_the_wire() {
+    let Some(_turn) = turn() else { return };
+    let card = Namespace::new("card");
+    let directory = tempfile::tempdir().expect("a directory");
+    let (input, output) = (directory.path().join("in.pcap"), directory.path().join("out.pcap"));
+    let frames: Vec<Vec<u8>> = (0..100_u8)
+        .map(|number| {
+            let ether_type = if number % 2 == 0 { 0x88b5_u16 } else { 0x88b6 };
+            let macs = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+            [&macs[..], &ether_type.to_be_bytes(), &[number; 50]].concat()
+        })
+        .collect();
+    fs::write(&input, capture(&frames)).expect("write the input");
+    let device = format!(
+        "net_eswitch0,vfs=1,uplink=pcap:{}:{},profile=unlimited",
+        input.display(),
+        output.display()
+    );
+    let mut testpmd = Testpmd::start(&card, &device, &["--no-flush-rx", "--hairpinq=1"]);
+    testpmd.command("set fwd rxonly");
+    testpmd.expect(
+        "flow create 0 ingress pattern eth type is 0x88b5 / end actions queue index 1 / end",
+        "created",
+    );
+    testpmd.command("start");
+    let back: Vec<&Vec<u8>> = frames.iter().step_by(2).collect();
+    let mut copied = Vec::new();
+    for _ in 0..50 {
+        copied = frames_of(&fs::read(&output).expect("read the output"));
+        if copied.len() >= back.len() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(copied.iter().eq(back), "{} frames came back, or others", copied.len());
+    testpmd.command("stop");
+    assert_eq!(testpmd.statistic(0, "hw_forwarded_packets"), 50);
+    testpmd.quit();
+}

@@ -1,6 +1,7 @@
 //! The ethdev of a port: DPDK's operations besides packets and rules.
 
 mod filter;
+mod hairpin;
 mod link;
 mod queues;
 mod spread;
@@ -108,6 +109,9 @@ pub static OPERATIONS: eth_dev_ops = eth_dev_ops {
     rx_queue_release: Some(queues::rx_queue_release),
     rxq_info_get: Some(queues::rxq_info_get),
     rx_burst_mode_get: Some(queues::burst_mode_get),
+    hairpin_cap_get: Some(hairpin::capability_get),
+    rx_hairpin_queue_setup: Some(hairpin::receive_setup),
+    tx_hairpin_queue_setup: Some(hairpin::transmit_setup),
     tx_queue_setup: Some(queues::tx_queue_setup),
     tx_queue_release: Some(queues::tx_queue_release),
     txq_info_get: Some(queues::txq_info_get),

@@ -4,10 +4,11 @@ use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::{self, NonNull};
 
 use dpdk_sys::{
-    RTE_ETH_QUEUE_STATE_STARTED, RTE_ETH_QUEUE_STATE_STOPPED, RTE_ETH_RX_OFFLOAD_IPV4_CKSUM,
-    RTE_ETH_RX_OFFLOAD_SCATTER, RTE_ETH_RX_OFFLOAD_TCP_CKSUM, RTE_ETH_RX_OFFLOAD_UDP_CKSUM,
-    RTE_MBUF_F_RX_IP_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_GOOD, rte_eth_burst_mode, rte_eth_dev,
-    rte_eth_rxconf, rte_eth_rxq_info, rte_eth_txconf, rte_eth_txq_info, rte_mempool,
+    RTE_ETH_QUEUE_STATE_HAIRPIN, RTE_ETH_QUEUE_STATE_STARTED, RTE_ETH_QUEUE_STATE_STOPPED,
+    RTE_ETH_RX_OFFLOAD_IPV4_CKSUM, RTE_ETH_RX_OFFLOAD_SCATTER, RTE_ETH_RX_OFFLOAD_TCP_CKSUM,
+    RTE_ETH_RX_OFFLOAD_UDP_CKSUM, RTE_MBUF_F_RX_IP_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_GOOD,
+    rte_eth_burst_mode, rte_eth_dev, rte_eth_rxconf, rte_eth_rxq_info, rte_eth_txconf,
+    rte_eth_txq_info, rte_mempool,
 };
 
 use super::{PortPrivate, copy_name, switch_port};
@@ -46,6 +47,7 @@ pub unsafe extern "C" fn rx_queue_setup(
         let pool = Pool::new(pool, offloads & RTE_ETH_RX_OFFLOAD_SCATTER != 0);
         let place = (private.index, QueueIndex(queue));
         if let Some(port) = switch_port(dev) {
+            port.software.set_hairpin(QueueIndex(queue), None);
             port.software.set_capacity(QueueIndex(queue), descriptors);
         }
         let checksums = checksum_flags(offloads);
@@ -108,8 +110,11 @@ pub unsafe fn set_state(dev: *mut rte_eth_dev, started: bool) {
     // SAFETY: by the caller's promise.
     let data = unsafe { &mut *(*dev).data };
     let (receiving, sending) = (data.nb_rx_queues.into(), data.nb_tx_queues.into());
-    data.rx_queue_state.iter_mut().take(receiving).for_each(|queue| *queue = state as u8);
-    data.tx_queue_state.iter_mut().take(sending).for_each(|queue| *queue = state as u8);
+    let all = data.rx_queue_state.iter_mut().take(receiving);
+    let all = all.chain(data.tx_queue_state.iter_mut().take(sending));
+    for queue in all.filter(|queue| u32::from(**queue) != RTE_ETH_QUEUE_STATE_HAIRPIN) {
+        *queue = state as u8;
+    }
 }
 
 pub unsafe extern "C" fn rxq_info_get(
