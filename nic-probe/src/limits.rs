@@ -1,6 +1,8 @@
 //! How much a NIC takes: numbers, sizes, widths.
 
-use rte_flow::{Action, AskedField, Domain, Eth, Item, ItemKind, Match, ModifyField, Rule};
+use rte_flow::{
+    Action, ActionKind, AskedField, Domain, Eth, Item, ItemKind, Match, ModifyField, Rule,
+};
 
 use crate::actions::FoundAction;
 use crate::items::{FoundField, FoundItem, full, with_field};
@@ -12,6 +14,8 @@ use crate::trial::{Place, Trial, bare, largest};
 pub struct Limits {
     /// Rules in root groups together.
     pub root_rules: Option<u64>,
+    /// The highest value of MARK.
+    pub highest_mark: Option<u64>,
     /// The highest group.
     pub highest_group: Option<u64>,
     /// The lowest priority of root groups.
@@ -124,6 +128,13 @@ pub fn match_words(trial: &mut Trial<'_, '_>, domain: Domain, found: &[FoundItem
         }
     }
     None
+}
+
+/// The highest value of MARK.
+pub fn highest_mark(trial: &mut Trial<'_, '_>, actions: &[FoundAction]) -> Option<u64> {
+    let mark = actions.iter().find(|action| action.kind == ActionKind::Mark)?;
+    let place = Place::scratch(mark.accepted.first()?.domain);
+    largest(u32::MAX.into(), |mark| trial.accepts_actions(place, &[Action::Mark(mark as u32)]))
 }
 
 /// How many registers there are.

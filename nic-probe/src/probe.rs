@@ -172,6 +172,7 @@ fn more_limits(
     let in_root = root.first().copied();
     Limits {
         root_rules: in_root.and_then(|domain| limits::root_rules(trial, domain)),
+        highest_mark: limits::highest_mark(trial, actions),
         items: limits::items(trial, domain),
         match_words: limits::match_words(trial, domain, items),
         tags: limits::tags(trial, items),

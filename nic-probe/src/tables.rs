@@ -14,6 +14,7 @@ pub fn limits_table(limits: &Limits) -> Value {
     keys(
         [
             ("root_rules", limits.root_rules),
+            ("highest_mark", limits.highest_mark),
             ("highest_group", limits.highest_group),
             ("lowest_root_priority", limits.lowest_root_priority),
             ("lowest_priority", limits.lowest_priority),
