@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use packet::Frame;
+use proptest::collection::vec;
+use proptest::prelude::*;
 use rte_flow::{
     Action, Age, Color, Connection, ConnectionState, Direction, Domain, ENOSPC, FieldId, FieldRef,
     Item, LastSegment, Match, MeterAlgorithm, MeterErrorKind, MeterMark, MeterMarkUpdate,
-    MeterParams, MeterPolicy, MeterProfile, MeterStatistics, ModifyField, Sample, Tag,
+    MeterParams, MeterPolicy, MeterProfile, MeterStatistics, ModifyField, Nvgre, Sample, Tag,
     TcpDirection, U24, WindowScale,
 };
 use sim::eswitch::{
     COPIES, DropCause, Eswitch, IndirectState, IndirectUpdate, Ingress, Time, Trace, Verdict,
 };
 
+use crate::random_packets::headers;
 use crate::rig::{
     UPLINK, VF0, VF1, add, eth, from_entity, in_domain, ipv4, profile, rule, send, send_at, switch,
     switch_of, udp4,
@@ -281,4 +285,92 @@ fn objects_of_rules_go_with_them() {
     switch.destroy(VF0, id, Time::ZERO).expect("a rule");
     assert_eq!(switch.usage(Time::ZERO).to_string(), before);
     switch.meter_profile_delete(VF0, 1, Time::ZERO).expect("nobody has it");
+}
+
+/// An action that has to do with objects, or makes packets longer or shorter.
+fn action(
+    kind: usize,
+    number: u32,
+    shared: &[rte_flow::IndirectHandle],
+    marked: MeterMark,
+) -> Action {
+    let definition = || vec![eth(), ipv4(), Item::Nvgre(Match::<Nvgre>::default())];
+    match kind {
+        0 => Action::Meter(number % 3),
+        1 => Action::MeterMark(marked),
+        2 => Action::MeterColor(Color::ALL[number as usize % 3]),
+        3 => Action::Indirect(shared[number as usize % shared.len()]),
+        4 => Action::OfPushVlan(if number.is_multiple_of(2) { 0x8100 } else { 0x88a8 }),
+        5 => Action::OfPopVlan,
+        6 => Action::OfSetVlanVid(number as u16 & 0xfff),
+        7 => Action::OfSetVlanPcp(number as u8 & 7),
+        8 => Action::NvgreEncap(definition()),
+        9 => Action::NvgreDecap,
+        10 => Action::IncTcpSeq(number),
+        11 => Action::DecTcpAck(number),
+        12 => Action::SetIpv6Dscp(number as u8),
+        13 => Action::Count(0),
+        14 => Action::Age(Age { timeout: U24::truncate(number), context: 1 }),
+        _ => Action::SetTtl(number as u8),
+    }
+}
+
+proptest! {
+    /// Whatever rules do to whatever packets: nothing panics, copies are bounded, and nothing outlives the rules.
+    #[test]
+    fn rules_leave_nothing_behind(
+        packets in vec((headers(), 0..2_000_000_000_u64), 1..8),
+        lists in vec((vec((0..16_usize, any::<u32>()), 0..5), any::<Option<u8>>(), 0..4_usize), 1..8),
+        room in 0..80_usize,
+    ) {
+        let mut switch = metering(switch());
+        switch.meter_create(VF0, 1, &params(1), true, Time::ZERO).expect("a meter");
+        let second = policy(&[Action::RepresentedPort(VF1)], &[Action::Drop]);
+        switch.meter_policy_add(VF0, 2, &second).expect("a policy");
+        switch.meter_create(VF0, 2, &params(2), true, Time::ZERO).expect("a meter");
+        let marked = mark(&switch);
+        let objects = [
+            Action::Conntrack(connection()),
+            Action::MeterMark(marked),
+            Action::Age(Age { timeout: U24::truncate(1), context: 9 }),
+            Action::Count(0),
+        ];
+        let shared = objects.map(|object| {
+            switch.indirect_create(VF0, &object, None, Time::ZERO).expect("an object")
+        });
+        let before = switch.usage(Time::ZERO).to_string();
+        let mut made = Vec::new();
+        for (group, (list, copies, fate)) in (0..).zip(&lists) {
+            let mut actions: Vec<_> =
+                list.iter().map(|(kind, number)| action(*kind, *number, &shared, marked)).collect();
+            if let Some(ratio) = copies {
+                let actions_of_copy = actions.clone();
+                let copy = Sample { ratio: u32::from(*ratio), actions: actions_of_copy };
+                actions.insert(0, Action::Sample(copy));
+            }
+            match fate {
+                0 => actions.push(Action::Drop),
+                1 => actions.push(Action::RepresentedPort(UPLINK)),
+                2 => actions.push(Action::Jump(group + 1)),
+                _ => {}
+            }
+            // Whatever is refused leaves nothing either.
+            made.extend(switch.create(VF0, &rule(group, 0, &[eth()], &actions), Time::ZERO));
+        }
+        let mut now = Time::ZERO;
+        for (packet, pause) in &packets {
+            now = now + Duration::from_nanos(*pause);
+            let mut buffer = vec![0; room];
+            buffer.extend(packet.frame());
+            let end = buffer.len();
+            let mut frame = Frame::new(&mut buffer, room, end).expect("in range");
+            let mut trace = Trace::default();
+            switch.process(now, FROM, &mut frame, &mut trace);
+            prop_assert!(switch.copies().len() <= COPIES);
+        }
+        for rule in made {
+            switch.destroy(VF0, rule.rule, now).expect("a rule");
+        }
+        prop_assert_eq!(switch.usage(now).to_string(), before);
+    }
 }
