@@ -151,7 +151,9 @@ impl Item {
     pub fn match_words(&self) -> u32 {
         let mut bits = 0;
         self.for_each_field(&mut |field| {
-            bits += field.info.bits.min(field.mask.count_ones().next_multiple_of(8));
+            if field.mask != 0 {
+                bits += field.info.bits.min(field.mask.count_ones().next_multiple_of(8));
+            }
         });
         bits.div_ceil(32)
     }

@@ -111,6 +111,9 @@ fn without_links<'k, 'a>(actions: &'k [Known<'a>]) -> Vec<&'k Known<'a>> {
         (first.kind, second.kind) == (ActionKind::RawDecap, ActionKind::RawEncap)
     };
     let others: Vec<_> = actions.iter().filter(|known| known.kind != ActionKind::Void).collect();
+    if !others.iter().any(|known| known.kind == ActionKind::RawDecap) {
+        return others;
+    }
     let is_part = |at: usize| {
         let (Some(known), before) = (others.get(at), at.checked_sub(1)) else { return false };
         let next = others.get(at + 1).filter(|next| pair(known, next));

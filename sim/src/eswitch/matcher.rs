@@ -118,7 +118,7 @@ struct Wanted {
 }
 
 /// A matcher in the making.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub struct MatcherBuilder {
     required: u64,
     bytes: Vec<Wanted>,
@@ -128,6 +128,13 @@ pub struct MatcherBuilder {
 }
 
 impl MatcherBuilder {
+    /// Nothing is asked yet.
+    pub fn new() -> Self {
+        // As much as most patterns ask for.
+        let bytes = Vec::with_capacity(64);
+        Self { required: 0, bytes, ranges: Vec::new(), outside: false }
+    }
+
     /// Asks that the packet has a block.
     pub fn require(&mut self, block: Block) {
         self.required |= block.presence();
@@ -180,7 +187,7 @@ impl MatcherBuilder {
         if self.bytes.len() > KEY_BYTES {
             return Err(TooWide { bytes: self.bytes.len() });
         }
-        let mut segments: Vec<Segment> = Vec::new();
+        let mut segments: Vec<Segment> = Vec::with_capacity(16);
         for Wanted { block, offset, .. } in self.bytes.iter().copied() {
             match segments.last_mut() {
                 Some(last) if last.block == block && last.offset + last.length == offset => {

@@ -38,7 +38,7 @@ pub fn lower(
 ) -> Result<Matcher, FlowError> {
     let mut lowering = Lowering {
         rules,
-        builder: MatcherBuilder::default(),
+        builder: MatcherBuilder::new(),
         tags: [Tags::Unasked; 2],
         has_origin: false,
         has_option_length: false,
