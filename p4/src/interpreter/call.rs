@@ -40,6 +40,14 @@ impl<'p> Run<'_, 'p> {
         if let Callee::PacketMethod(method) = &call.callee {
             return self.packet_method(scope, *method, call);
         }
+        // Its data may be fields of a header that is not there, if the condition says so.
+        if let (Callee::ExternFunction(name), [Argument::In(condition), ..]) =
+            (&call.callee, &call.arguments[..])
+            && name == "update_checksum"
+            && !self.evaluate(scope, condition)?.as_boolean()
+        {
+            return Ok(Value::Nothing);
+        }
         let mut arguments = Vec::with_capacity(call.arguments.len());
         for argument in &call.arguments {
             arguments.push(match argument {
@@ -92,7 +100,7 @@ impl<'p> Run<'_, 'p> {
                     let result = verify(&arguments);
                     return (arguments, result);
                 }
-                let result = externs::function(name, &arguments);
+                let result = externs::function(name, &mut arguments);
                 self.finish("", name, arguments, result)
             }
             Callee::Method(instance, method) => {

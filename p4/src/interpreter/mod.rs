@@ -10,6 +10,7 @@ mod packet;
 pub mod table;
 
 use crate::program::{Instance, InstanceOf, Program};
+use architecture::Architecture;
 pub use architecture::{Outcome, Verdict};
 use block::BlockState;
 pub use externs::meter::Rates;
@@ -46,6 +47,7 @@ pub enum Fault {
 /// A program with the state of its tables and externs.
 pub struct Machine<'p> {
     program: &'p Program,
+    architecture: Architecture,
     globals: Vec<Extern>,
     blocks: Vec<BlockState<'p>>,
 }
@@ -57,7 +59,7 @@ impl<'p> Machine<'p> {
     /// The program has no `main`, its package is unknown, or it makes an extern that is unknown here.
     pub fn new(program: &'p Program) -> Result<Self, LoadError> {
         let main = program.main.as_ref().ok_or(LoadError::NoMain)?;
-        architecture::check(program, &main.package)?;
+        let architecture = Architecture::of(program, &main.package)?;
         let globals = program
             .instances
             .iter()
@@ -73,7 +75,7 @@ impl<'p> Machine<'p> {
             .iter()
             .map(|block| BlockState::new(program, *block, &program.blocks[*block].name))
             .collect::<Result<_, _>>()?;
-        Ok(Self { program, globals, blocks })
+        Ok(Self { program, architecture, globals, blocks })
     }
 
     /// The program.

@@ -6,11 +6,15 @@ mod hash;
 pub mod meter;
 
 use super::Time;
+use super::architecture::v1model;
 use crate::conntrack::Conntrack;
 use crate::program::Program;
 use crate::value::Value;
 use counter::Counter;
 use meter::{Meter, Unit};
+
+/// `HashAlgorithm.csum16` of v1model.
+const CSUM16: Value = Value::Member(6);
 
 /// Why a program cannot be loaded.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -97,14 +101,27 @@ impl Extern {
 }
 
 /// Calls a function of the architecture.
-pub fn function(name: &str, arguments: &[Value]) -> Result<Value, super::Fault> {
+pub fn function(name: &str, arguments: &mut [Value]) -> Result<Value, super::Fault> {
     match name {
         "internet_checksum" => Ok(Value::bits(16, hash::internet(&bytes(&arguments[0], name)?))),
         "encapsulation_hash" => Ok(Value::bits(16, hash::crc16(&bytes(&arguments[0], name)?))),
+        "mark_to_drop" => {
+            v1model::set(
+                &mut arguments[0],
+                v1model::EGRESS_SPEC,
+                Value::bits(9, v1model::DROP_PORT),
+            );
+            Ok(Value::Nothing)
+        }
+        // The condition holds, or it would not have been called.
+        "update_checksum" if arguments[3] == CSUM16 => {
+            arguments[2] = Value::bits(16, hash::internet(&bytes(&arguments[1], name)?));
+            Ok(Value::Nothing)
+        }
         _ => Err(super::Fault::Extern {
             object: name.to_owned(),
             method: "call".to_owned(),
-            reason: "unknown to the interpreter".to_owned(),
+            reason: "unknown to the interpreter, or not with these arguments".to_owned(),
         }),
     }
 }
