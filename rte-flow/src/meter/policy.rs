@@ -29,12 +29,6 @@ impl MeterPolicy {
         }
     }
 
-    /// Whether green and yellow packets simply go on.
-    #[must_use]
-    pub fn passes(&self) -> bool {
-        self.green.is_empty() && self.yellow.is_empty()
-    }
-
     /// Reads the C form.
     ///
     /// # Errors

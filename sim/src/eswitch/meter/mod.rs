@@ -3,6 +3,9 @@
 mod bucket;
 mod input;
 mod objects;
+mod policies;
+mod profiles;
+mod registry;
 mod rounding;
 
 use std::sync::Arc;
