@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rte_flow::{Action, AskedField, Domain, EAGAIN, FlowError, Item, ItemKind, Rule};
+use rte_flow::{Action, AskedField, Domain, FlowError, Item, ItemKind, Rule};
 
 use crate::frames::{frame, frame_with};
 use crate::items::{FoundItem, full, with_field};
@@ -225,9 +225,8 @@ pub fn plain(kinds: &[ItemKind]) -> Vec<u8> {
     frame(kinds).unwrap_or_default()
 }
 
-/// How long a counter's reading may be old, in milliseconds, and whether a new counter has no reading at all; `None` where
-/// nothing can be counted.
-pub fn counter_refresh(trial: &mut Trial<'_, '_>) -> Option<(u64, bool)> {
+/// How long a counter's reading may be old, in milliseconds; `None` where nothing can be counted.
+pub fn counter_refresh(trial: &mut Trial<'_, '_>) -> Option<u64> {
     /// Intervals that differ by less are the same.
     const TOLERANCE: Duration = Duration::from_millis(20);
     /// Refreshes come at multiples of this.
@@ -237,8 +236,6 @@ pub fn counter_refresh(trial: &mut Trial<'_, '_>) -> Option<(u64, bool)> {
     let rule =
         Place::first(Domain::Egress).rule(vec![ethernet], vec![Action::Count(0), Action::Drop]);
     let made = trial.insert(port, &rule).ok()?;
-    let fresh = made.count();
-    let has_none = fresh.is_err_and(|error| error.errno == EAGAIN);
     let frame = plain(&[ItemKind::Eth, ItemKind::Ipv4, ItemKind::Udp]);
     let begin = Instant::now();
     let (mut shown, mut sent) = (0, 0);
@@ -263,5 +260,5 @@ pub fn counter_refresh(trial: &mut Trial<'_, '_>) -> Option<(u64, bool)> {
         }
         thread::sleep(POLL);
     }
-    refresh.map(|refresh| (refresh, has_none))
+    refresh
 }

@@ -74,15 +74,20 @@ pub fn probe(nic: &mut Nic<'_>) -> Result<Found, NicError> {
     let limits = more_limits(trial, domain, &root, &items, &actions, &limits);
     let shown = observe(trial, &mut items);
     let refresh = behaviour::counter_refresh(trial);
-    let steering = match (shown.own_port_only, refresh) {
-        (true, _) => Steering::Software,
-        (false, Some((_, true))) => Steering::Hardware,
-        (false, _) => Steering::None,
-    };
     let is_proxy_only = trial.nic.representor().is_some_and(|port| {
         let actions = trial.ended(Domain::Transfer, &[]);
         let rule = Place::scratch(Domain::Transfer).rule(bare(&[ItemKind::Eth]), actions);
         trial.on(port, &rule).is_err()
+    });
+    let steering = match (shown.own_port_only, is_proxy_only) {
+        (true, _) => Steering::Software,
+        (false, true) => Steering::Hardware,
+        (false, false) => Steering::None,
+    };
+    let egress_on_representors = trial.nic.representor().is_none_or(|port| {
+        let actions = trial.ended(Domain::Egress, &[]);
+        let rule = Place::scratch(Domain::Egress).rule(bare(&[ItemKind::Eth]), actions);
+        trial.on(port, &rule).is_ok()
     });
     let fates = if limits::needs_no_fate(trial, domain) { "at_most_one" } else { "exactly_one" };
 
@@ -103,9 +108,10 @@ pub fn probe(nic: &mut Nic<'_>) -> Result<Found, NicError> {
             ("transfer_ports", Some(if is_proxy_only { "proxy" } else { "any" }.into())),
             ("duplicates", Some(shown.duplicates.into())),
             ("spec_outside_mask", Some(shown.spec_outside_mask.into())),
+            ("egress_on_representors", Some(egress_on_representors.into())),
         ]),
     );
-    put("timing", keys([("counter_refresh_ms", refresh.map(|(refresh, _)| number(refresh)))]));
+    put("timing", keys([("counter_refresh_ms", refresh.map(number))]));
     put("limits", limits_table(&limits));
     put("matching", matching(trial, &items, &shown));
     put("encap", encap_table(trial, &actions));

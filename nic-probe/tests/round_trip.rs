@@ -31,6 +31,7 @@ const DEFAULTS: &str = r#"
 precedes = []
 exclusive = []
 timing = { counter_refresh_ms = 0 }
+interface = { egress_on_representors = true }
 encap = { checks_buffers = true }
 modify = { within_field = true, field_arithmetic_copies = false }
 rss = { functions = ["default", "simple_xor", "symmetric_toeplitz", "toeplitz"] }

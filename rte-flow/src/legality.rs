@@ -99,7 +99,19 @@ impl<'a> Check<'a> {
         self.interface()?;
         self.place_of_rule()?;
         self.pattern()?;
-        self.actions(&actions()?)
+        self.actions(&actions()?)?;
+        self.egress()
+    }
+
+    /// Whether such a port has egress rules; mlx5 says so last, of no item in particular.
+    fn egress(&self) -> Result<(), FlowError> {
+        let is_there = self.context.is_proxy || self.profile.interface.egress_on_representors;
+        if self.domain() == Domain::Egress && !is_there {
+            let message =
+                "a representor has no egress rules; match what it sends in a transfer rule";
+            return Err(FlowError::other(ErrorKind::Item, EINVAL, message));
+        }
+        Ok(())
     }
 
     fn domain(&self) -> Domain {

@@ -352,3 +352,25 @@ fn tags_come_before_the_port_and_one_at_a_time() {
     let alone = [Action::OfSetVlanPcp(5), to];
     refused(acting(HWS, &alone), ErrorKind::Action, ENOTSUP, Cause::Action(0));
 }
+
+#[test]
+fn representors_have_no_egress_rules_with_software_steering() {
+    let egress = |profile, is_proxy| {
+        let attributes = Attributes { domain: Domain::Egress, group: 1, priority: 0 };
+        let rule = Rule {
+            attributes,
+            pattern: vec![Item::Eth(Match::default())],
+            actions: vec![Action::Drop],
+        };
+        let profile = Profile::named(profile).expect("built in");
+        let api = if profile.interface.synchronous { Api::Synchronous } else { Api::Template };
+        check(&rule, &profile, Context { api, is_proxy, objects: &NoObjects })
+    };
+    for profile in [SWS, "bluefield2-sws-22.11"] {
+        assert_eq!(egress(profile, true), Ok(()), "{profile}");
+        refused(egress(profile, false), ErrorKind::Item, EINVAL, Cause::None);
+    }
+    for profile in [HWS, "bluefield3-hws-24.11", "unlimited"] {
+        assert_eq!(egress(profile, false), Ok(()), "{profile}");
+    }
+}

@@ -120,6 +120,9 @@ pub struct Interface {
     pub duplicates: Duplicates,
     /// What spec bits outside the mask do.
     pub spec_outside_mask: SpecOutsideMask,
+    /// Egress rules of representors.
+    #[serde(default = "yes")]
+    pub egress_on_representors: bool,
 }
 
 /// What an item that asks for a VLAN tag says of further tags.

@@ -202,7 +202,7 @@ impl Check<'_> {
                 let message = format!("{kind}.{name} cannot be matched by range; use a mask");
                 return refuse(Wrong::Range, message);
             }
-            if last < spec {
+            if last < spec && !has(accepted.ranges_ignored, field) {
                 let message =
                     format!("the range of {kind}.{name} ends before it begins; swap spec and last");
                 return Err(FlowError::item(index, ErrorKind::ItemLast, EINVAL, message));

@@ -23,13 +23,8 @@ pub struct Counter {
     base: Count,
     /// The refresh cycle of `published`.
     cycle: u64,
-    created: u64,
     interval: Duration,
 }
-
-/// The counter has not been refreshed since it was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NotYetRefreshed;
 
 impl Counter {
     /// A counter made at `now`. An interval of zero shows every packet at once.
@@ -40,7 +35,6 @@ impl Counter {
             published: Count::default(),
             base: Count::default(),
             cycle,
-            created: cycle,
             interval,
         }
     }
@@ -61,11 +55,8 @@ impl Counter {
     }
 
     /// What the counter shows; with `reset` it counts from there on.
-    pub fn query(&mut self, reset: bool, now: Time) -> Result<Count, NotYetRefreshed> {
+    pub fn query(&mut self, reset: bool, now: Time) -> Count {
         self.refresh(now);
-        if !self.interval.is_zero() && self.cycle == self.created {
-            return Err(NotYetRefreshed);
-        }
         let shown = Count {
             packets: self.published.packets.wrapping_sub(self.base.packets),
             bytes: self.published.bytes.wrapping_sub(self.base.bytes),
@@ -73,7 +64,7 @@ impl Counter {
         if reset {
             self.base = self.published;
         }
-        Ok(shown)
+        shown
     }
 }
 

@@ -59,7 +59,7 @@ impl Eswitch {
             .collect();
         for (summary, counter) in &mut summaries {
             let counter = counter.and_then(|counter| self.counters.get_mut(counter));
-            summary.count = counter.and_then(|counter| counter.query(false, now).ok());
+            summary.count = counter.map(|counter| counter.query(false, now));
         }
         summaries.into_iter().map(|(summary, _)| summary).collect()
     }

@@ -1,9 +1,9 @@
 //! The synchronous API: one call, one rule.
 
-use rte_flow::{Api, EAGAIN, EINVAL, ErrorKind, FlowError, Steering};
+use rte_flow::{Api, EINVAL, ErrorKind, FlowError};
 
 use super::arena::Id;
-use super::counter::{AgeOwner, AgeState, Count, Counter, NotYetRefreshed};
+use super::counter::{AgeOwner, AgeState, Count, Counter};
 use super::faults::InsertionFault;
 use super::rule::{Rule, RuleId, Stage};
 use super::switch::Eswitch;
@@ -116,8 +116,7 @@ impl Eswitch {
     /// What a rule's COUNT shows, which is as old as the profile's refresh; with `reset` it counts from there on.
     ///
     /// # Errors
-    /// `ENOENT` for an unknown rule, `EINVAL` for one without COUNT; with hardware steering, `EAGAIN` before the
-    /// counter's first refresh (else it shows 0 then).
+    /// `ENOENT` for an unknown rule, `EINVAL` for one without COUNT.
     pub fn query_count(
         &mut self,
         port: u16,
@@ -165,14 +164,6 @@ impl Eswitch {
         let counter = self.counters.get_mut(counter).ok_or_else(|| {
             FlowError::other(ErrorKind::Action, EINVAL, "the shared COUNT is gone; renew it")
         })?;
-        match (counter.query(reset, now), self.profile.steering) {
-            (Ok(count), _) => Ok(count),
-            (Err(NotYetRefreshed), Steering::Hardware) => {
-                let message =
-                    "the counter has not been refreshed since it was made; ask again later";
-                Err(FlowError::other(ErrorKind::Unspecified, EAGAIN, message))
-            }
-            (Err(NotYetRefreshed), Steering::None | Steering::Software) => Ok(Count::default()),
-        }
+        Ok(counter.query(reset, now))
     }
 }
