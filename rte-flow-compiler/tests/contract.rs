@@ -3,13 +3,18 @@
 
 use std::path::Path;
 
+use model::decision::DropReason;
+use p4::program::Program;
 use p4::schema::{Stage, TableSchema};
 use rte_flow_compiler::layout::{Operation, TABLES, Table, TableLayout};
 
-fn offload_stage() -> Vec<TableSchema> {
+fn contract() -> Program {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../p4/pipeline.p4");
-    let program = p4::compile(&path).expect("the contract is accepted");
-    let tables = p4::schema::of(&program).tables;
+    p4::compile(&path).expect("the contract is accepted")
+}
+
+fn offload_stage() -> Vec<TableSchema> {
+    let tables = p4::schema::of(&contract()).tables;
     tables.into_iter().filter(|table| table.stage == Stage::Offload).collect()
 }
 
@@ -90,4 +95,14 @@ fn the_layout_is_the_offload_stage_of_the_contract() {
         let variants: Vec<_> = variants.iter().map(|variant| variant.to_vec()).collect();
         assert_eq!(variants_of(found, *table), variants, "the actions of {name}");
     }
+}
+
+#[test]
+fn the_words_for_drops_are_those_of_the_contract() {
+    let contract = contract();
+    let reasons = contract.enumeration("drop_reason_t").expect("the contract has reasons");
+    let names: Vec<&str> = reasons.members.iter().map(|(name, _)| name.as_str()).collect();
+    let words: Vec<&str> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+    assert_eq!(names[0], "none", "what is not dropped");
+    assert_eq!(names[1..], words);
 }
