@@ -32,6 +32,7 @@ pub const NOT_FOUND: &[(&str, &str)] = &[
         "a matter of load and machine: measure it with dpdk-test-flow-perf",
     ),
     ("timing.deletions_per_second", "as above"),
+    ("matching.integrity_depth", "shows in packets that are broken inside a tunnel only"),
     ("encap.preserves", "shows in encapsulated packets only, which leave the card"),
     ("modify.root_per_rule", "a matter of templates in use"),
     ("age.destruction_is_hit", "shows after seconds only"),

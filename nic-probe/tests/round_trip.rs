@@ -17,6 +17,7 @@ const NOT_FOUND: &[&str] = &[
     "limits.meter_policies",
     "timing.insertions_per_second",
     "timing.deletions_per_second",
+    "matching.integrity_depth",
     "encap.preserves",
     "modify.root_per_rule",
     "age.destruction_is_hit",

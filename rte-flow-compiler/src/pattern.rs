@@ -129,8 +129,10 @@ enum Layer4 {
 
 /// The layers of a pattern, filled field by field.
 struct Layers {
-    /// Ports, registers, integrity: asked first.
+    /// Ports, registers, the outermost headers' integrity: asked first.
     metadata: Vec<Item>,
+    /// The integrity of headers inside a tunnel: some cards take it for theirs only behind the tunnel.
+    inner_integrity: Option<Item>,
     outer: Option<Outer>,
     eth: Match<Eth>,
     ip: Option<Ip>,
@@ -145,6 +147,7 @@ fn no_vlan(eth: Match<Eth>) -> Match<Eth> {
     eth.has_vlan(false)
 }
 
+/// Some cards look at the level's mask alone: it is 0 for the outermost headers.
 fn integrity(level: u32, ip: Option<&Ip>) -> Item {
     let mut checks = IntegrityBits::L3_OK | IntegrityBits::L4_OK;
     if ip.is_some_and(|ip| ip.family() == Family::V4) {
@@ -175,6 +178,7 @@ impl Layers {
         };
         Self {
             metadata: Vec::new(),
+            inner_integrity: None,
             outer: outer.map(|family| Outer {
                 eth: Match::default(),
                 ip: Ip::of(family),
@@ -234,8 +238,11 @@ impl Layers {
                 }
             }
             (Field::Integrity, _) => {
-                let level = if self.outer.is_some() { 2 } else { 1 };
-                self.metadata.push(integrity(level, self.ip.as_ref()));
+                if self.outer.is_some() {
+                    self.inner_integrity = Some(integrity(2, self.ip.as_ref()));
+                } else {
+                    self.metadata.push(integrity(0, self.ip.as_ref()));
+                }
             }
             (
                 Field::Tuple,
@@ -269,7 +276,7 @@ impl Layers {
             (Field::OuterNoVlan, _) => outer.eth = no_vlan(outer.eth),
             (Field::OuterWhole, _) => outer.ip.whole(Transport::Udp.number()),
             (Field::OuterIntegrity, _) => {
-                self.metadata.push(integrity(1, Some(&outer.ip)));
+                self.metadata.push(integrity(0, Some(&outer.ip)));
             }
             (Field::VniValid, _) => outer.vxlan = outer.vxlan.flags(0x08_u8),
             (Field::Vni, Entry::TunnelDispatch { vni, .. }) => {
@@ -298,6 +305,7 @@ impl Layers {
             Layer4::Tcp(asked) => Item::Tcp(asked),
             Layer4::Udp(asked) => Item::Udp(asked),
         }));
+        items.extend(self.inner_integrity);
         items
     }
 }

@@ -178,6 +178,19 @@ pub enum IpInIp {
     Always,
 }
 
+/// Which headers INTEGRITY is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IntegrityDepth {
+    /// By its level: of 0 and 1 the outer ones, of 2 the inner ones.
+    #[default]
+    Level,
+    /// Those among which it stands: behind a tunnel's item the inner ones.
+    Place,
+    /// The inner ones where the mask of its level is not 0.
+    LevelMask,
+}
+
 /// How items are understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -196,6 +209,9 @@ pub struct Matching {
     pub ip_in_ip: IpInIp,
     /// INTEGRITY asks only for checks of layers that the pattern names.
     pub integrity_needs_layers: bool,
+    /// Which headers INTEGRITY is about.
+    #[serde(default)]
+    pub integrity_depth: IntegrityDepth,
     /// A `GENEVE_OPT` also asks that it is the packet's only option, unless the pattern asks for GENEVE's `optlen`.
     pub geneve_option_alone: bool,
 }

@@ -2,8 +2,8 @@
 
 use rte_flow::{
     Attributes, Conntrack, ConntrackItem, Depth, Domain, EINVAL, ENOTSUP, ErrorKind, Eth,
-    FieldMatch, FlowError, Fragments, GeneveOption, Item, Layers, Match, PacketState, PortItems,
-    Position, Profile, SpecOutsideMask, Steering, Vlan, VlanTags,
+    FieldMatch, FlowError, Fragments, GeneveOption, Integrity, IntegrityDepth, Item, Layers, Match,
+    PacketState, PortItems, Position, Profile, SpecOutsideMask, Steering, Vlan, VlanTags,
 };
 
 use super::matcher::{KEY_BYTES, Matcher, MatcherBuilder, RangeTest};
@@ -106,14 +106,7 @@ impl Lowering<'_> {
                 }
                 Block::Tag(register)
             }
-            Item::Integrity(asked) => match asked.spec.map_or(0, |spec| spec.level) {
-                0 | 1 => Block::Integrity(Depth::Outer),
-                2 => Block::Integrity(Depth::Inner),
-                level => {
-                    let message = format!("INTEGRITY has no level {level}; use 0 to 2");
-                    return Err(wrong(index, message));
-                }
-            },
+            Item::Integrity(asked) => Block::Integrity(self.integrity(index, asked, depth)?),
             Item::Conntrack(asked) => {
                 self.conntrack(asked);
                 return Ok(());
@@ -158,6 +151,25 @@ impl Lowering<'_> {
             self.builder.require(block);
         }
         self.fields(index, item, block)
+    }
+
+    /// The headers that INTEGRITY is about.
+    fn integrity(
+        &self,
+        index: usize,
+        asked: &Match<Integrity>,
+        reached: Depth,
+    ) -> Result<Depth, FlowError> {
+        let level = asked.spec.map_or(0, |spec| spec.level);
+        match (self.rules.profile.matching.integrity_depth, level) {
+            (IntegrityDepth::Place, _) => Ok(reached),
+            (IntegrityDepth::LevelMask, _) if asked.effective_mask().level != 0 => Ok(Depth::Inner),
+            (IntegrityDepth::LevelMask, _) | (IntegrityDepth::Level, 0 | 1) => Ok(Depth::Outer),
+            (IntegrityDepth::Level, 2) => Ok(Depth::Inner),
+            (IntegrityDepth::Level, level) => {
+                Err(wrong(index, format!("INTEGRITY has no level {level}; use 0 to 2")))
+            }
+        }
     }
 
     /// ANY asks for a layer of whatever kind.
