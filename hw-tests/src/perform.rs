@@ -15,7 +15,7 @@ use crate::target::Target;
 use crate::wires::Arrival;
 
 /// How long frames may be on their way.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Most frames that one step sends: as many as wait in an interface without loss.
 const MOST_FRAMES: usize = 400;
 /// A frame that rules rarely match, to everybody, of an EtherType for experiments (IEEE 802, 9.2.4).

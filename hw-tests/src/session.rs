@@ -266,7 +266,7 @@ impl Session {
         &mut self,
         mut attempt: impl FnMut(&mut Self) -> Result<bool, String>,
     ) -> Result<(), String> {
-        const PATIENCE: Duration = Duration::from_secs(10);
+        const PATIENCE: Duration = Duration::from_secs(30);
         const PAUSE: Duration = Duration::from_millis(10);
         let deadline = Instant::now() + PATIENCE;
         while !attempt(self)? {
