@@ -4,11 +4,15 @@
 //! the service (protocol with port, or with ICMP type and code)? Both questions are answered by cutting the key space
 //! into ranges whose keys have the same rules; a flow is allowed when the two answers have a rule in common.
 
+mod allowed;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use ipnet::IpNet;
+
+pub use allowed::{Allowed, AllowedService};
 
 use crate::ranges::{AddressMap, AddressRange, Range, RangeMap, Space};
 

@@ -246,6 +246,17 @@ impl Mappings {
         self.by_address.get(&address)
     }
 
+    /// All overlay addresses, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &Mapping)> {
+        self.by_address.iter().map(|(address, mapping)| (*address, mapping))
+    }
+
+    /// VTEPs that may send packets whatever their inner source.
+    #[must_use]
+    pub fn open_vteps(&self) -> &[VtepAddr] {
+        &self.open_vteps
+    }
+
     /// Whether a VTEP may send packets whose inner source is `inner`: the owner's VTEP, or that of an interface
     /// with `antiSpoof: false`.
     #[must_use]

@@ -222,7 +222,7 @@ impl Conntrack {
         let tuple = new.key.tuple;
         let life = match tuple.protocol {
             TCP if flags.opens() => Life::Tcp(Tcp::opened()),
-            TCP if pick_up => Life::Tcp(Tcp::picked_up(flags)),
+            TCP if pick_up && flags.may_be_picked_up() => Life::Tcp(Tcp::picked_up(flags)),
             TCP => return Created::NotSyn,
             UDP => Life::Udp { answered: false },
             protocol if ICMP.contains(&protocol) && tuple.destination_port == 1 => Life::Echo,

@@ -22,6 +22,12 @@ impl TcpFlags {
     pub fn opens(self) -> bool {
         self.has(Self::SYN) && !self.has(Self::ACK) && !self.has(Self::RST)
     }
+
+    /// Whether this packet may be of a connection whose beginning was not seen: ACK without SYN and RST.
+    #[must_use]
+    pub fn may_be_picked_up(self) -> bool {
+        self.has(Self::ACK) && !self.has(Self::SYN) && !self.has(Self::RST)
+    }
 }
 
 /// Which way a packet goes.

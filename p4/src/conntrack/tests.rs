@@ -115,6 +115,9 @@ fn tcp_begins_with_a_syn() {
 #[test]
 fn a_knob_allows_to_pick_up_in_mid_stream() {
     let mut talk = Talk::new(TCP);
+    for flags in [SA, R, TcpFlags(0x14), TcpFlags(0)] {
+        assert_eq!(talk.tracker.create(talk.new, flags, true, 0), Created::NotSyn, "{flags:?}");
+    }
     assert_eq!(talk.tracker.create(talk.new, A, true, talk.now), Created::Created);
     talk.forward(A).lives(7440);
 }
