@@ -6,6 +6,7 @@
 //! A failure is shrunk and printed as a conformance case (`tests/cases/README.md`).
 
 mod bits;
+mod contract;
 #[path = "../support/event.rs"]
 mod event;
 #[path = "../support/intent.rs"]
@@ -26,6 +27,8 @@ use rte_flow::{EAGAIN, EEXIST, EINVAL, ENOSPC, Profile};
 use sim::eswitch::{Faults, RefusedUpdate};
 
 use scenario::{Scenario, carried, compare};
+use traffic::Step;
+use world::Change;
 
 /// Enough for a minute without optimisation; nightly runs ask for more.
 const CASES: u32 = 400;
@@ -77,6 +80,34 @@ fn offload_changes_nothing_that_can_be_seen() {
     let (hardware, all) = (hardware.get(), all.get());
     eprintln!("{} scenarios, {hardware} of {all} packets carried by hardware", scenarios.get());
     assert!(hardware * 10 > all, "only {hardware} of {all} packets took the hardware path");
+}
+
+/// The contract says of each packet what the datapath does: on random intent and changes of it, connections with nothing odd
+/// about their packets.
+#[test]
+fn the_datapath_keeps_the_contract() {
+    let program = contract::program();
+    let (forwarded, all) = (Cell::new(0), Cell::new(0));
+    // The contract's tables are as large as a node's: they do not fill here.
+    let settings = prop::sample::select(vec!["", "tcp.pickUp = \"always\""])
+        .prop_map(|text| toml::from_str(text).expect("good settings"));
+    let steps = prop_oneof![traffic::calm_steps(), traffic::rounds()];
+    check(CASES / 4, &(contract::world(), steps, settings), |(world, mut steps, settings)| {
+        // A connection in the contract stays where it was first taken in.
+        steps.retain(|timed| {
+            !matches!(timed.step, Step::Change(Change::Mac(..) | Change::Move(..)))
+        });
+        let Some(scenario) = Scenario::new(&world, &steps, settings) else { return Ok(()) };
+        let file = scenario.capture();
+        let input = Input::read(&file, &Settings::default()).expect("the capture is good");
+        let off = scenario.play(&input, None);
+        forwarded.set(forwarded.get() + carried(&off).1);
+        all.set(all.get() + scenario.packets().len() as u64);
+        contract::compare(&program, &scenario, &off).map_err(TestCaseError::fail)
+    });
+    let (forwarded, all) = (forwarded.get(), all.get());
+    eprintln!("{forwarded} of {all} packets forwarded");
+    assert!(forwarded * 10 > all, "only {forwarded} of {all} packets were forwarded");
 }
 
 fn refused_update() -> impl Strategy<Value = RefusedUpdate> {

@@ -1,11 +1,12 @@
 //! A world and what happens in it: played with and without offload, compared, and written down as a case.
 
 use std::fmt::Write;
+use std::iter::Peekable;
 use std::time::Duration;
 
 use cli::pcapng::Writer;
 use cli::replay::{Card, Carrier, Event, EventKind, Input, Output, Timeline, replay};
-use dpu_app::datapath::settings::Settings;
+use dpu_app::datapath::settings::{PickUp, Settings};
 use dpu_app::datapath::{Port, Time};
 use model::intent::Intent;
 use serde_json::{Map, Value, json};
@@ -71,6 +72,21 @@ impl Scenario {
             packets: self.packets.clone(),
             settings: self.settings,
         })
+    }
+
+    /// The intent at the start, and those that replace it, each at its time.
+    pub fn intents(&self) -> (&Intent, Peekable<impl Iterator<Item = (u64, &Intent)>>) {
+        (&self.first.1, self.later.iter().map(|(time, _, intent)| (*time, intent)).peekable())
+    }
+
+    /// Frames with their times, in order.
+    pub fn packets(&self) -> &[(u64, Arriving)] {
+        &self.packets
+    }
+
+    /// Whether TCP may be picked up in mid-stream.
+    pub fn picks_up(&self) -> bool {
+        self.settings.tcp.pick_up == PickUp::Always
     }
 
     /// The capture that is replayed.

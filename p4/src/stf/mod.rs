@@ -135,6 +135,14 @@ impl<'m, 'p> Runner<'m, 'p> {
         Ok(())
     }
 
+    /// Runs one command. A file that it includes is looked for where the process is.
+    ///
+    /// # Errors
+    /// It is wrong, or fails.
+    pub fn command(&mut self, text: &str) -> Result<(), LineError> {
+        self.line(text, Path::new(""))
+    }
+
     fn line(&mut self, text: &str, path: &Path) -> Result<(), LineError> {
         match line::command(text).map_err(LineError::Syntax)? {
             Command::Add(entry) => entry::add(self.machine, &entry),
