@@ -335,7 +335,8 @@ fn a_wrong_profile_or_driver_is_named() {
     let output = probe(&["--simulated", "unlimited", "--driver", "/nowhere/driver.so"]);
     let error = String::from_utf8(output.stderr).expect("text");
     assert!(!output.status.success() && error.contains("/nowhere/driver.so"), "{error}");
-    let output = probe(&["--simulated", "bluefield9"]);
+    let driver = driver();
+    let output = probe(&["--simulated", "bluefield9", "--driver", &driver.to_string_lossy()]);
     let error = String::from_utf8(output.stderr).expect("text");
     assert!(!output.status.success() && error.contains("bluefield9"), "{error}");
     assert!(error.contains("bluefield3-sws-22.11"), "{error}");
