@@ -91,7 +91,12 @@ fn the_datapath_keeps_the_contract() {
     // The contract's tables are as large as a node's: they do not fill here.
     let settings = prop::sample::select(vec!["", "tcp.pickUp = \"always\""])
         .prop_map(|text| toml::from_str(text).expect("good settings"));
-    let steps = prop_oneof![traffic::calm_steps(), traffic::rounds()];
+    // Packets upon packets, silences as long as timeouts, and changes of intent.
+    let steps = prop_oneof![
+        traffic::calm_steps(),
+        traffic::with_silences(traffic::calm_steps()),
+        traffic::rounds()
+    ];
     check(CASES / 4, &(contract::world(), steps, settings), |(world, mut steps, settings)| {
         // A connection in the contract stays where it was first taken in.
         steps.retain(|timed| {

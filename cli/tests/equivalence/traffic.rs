@@ -449,6 +449,16 @@ pub fn calm_steps() -> BoxedStrategy<Vec<Timed>> {
         .boxed()
 }
 
+/// The same steps after other times, up to timeouts and past them.
+pub fn with_silences(steps: BoxedStrategy<Vec<Timed>>) -> BoxedStrategy<Vec<Timed>> {
+    (steps, prop::collection::vec(gap(), 1..40))
+        .prop_map(|(mut steps, gaps)| {
+            steps.iter_mut().zip(gaps).for_each(|(timed, gap)| timed.gap = gap);
+            steps
+        })
+        .boxed()
+}
+
 /// The same steps outside the windows in which NICs of other profiles differ (`docs/reference/offload-differences.md`): nothing
 /// comes while rules are on their way or a connection may linger in hardware, and nothing differs by what rules cannot match.
 pub fn patient(steps: Vec<Timed>) -> Vec<Timed> {
