@@ -34,7 +34,7 @@ pub fn world() -> impl Strategy<Value = World> {
         for vpc in &mut world.vpcs {
             vpc.routes.iter_mut().for_each(Vec::clear);
             for interface in &mut vpc.interfaces {
-                (interface.v4, interface.v6) = (true, true);
+                (interface.present, interface.v4, interface.v6) = (true, true, true);
             }
         }
         world
