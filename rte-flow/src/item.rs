@@ -150,7 +150,7 @@ impl Item {
     #[must_use]
     pub fn match_words(&self) -> u32 {
         let mut bits = 0;
-        self.for_each_field(&mut |field| {
+        self.for_each_asked_field(&mut |field| {
             if field.mask != 0 {
                 bits += field.info.bits.min(field.mask.count_ones().next_multiple_of(8));
             }
@@ -287,6 +287,14 @@ macro_rules! items {
                 match self {
                     Self::Void => {}
                     $(Self::$kind(asked) => <$header>::for_each_field(asked, visit),)+
+                }
+            }
+
+            /// Calls `visit` with each field of which a bit of mask or spec is set, in order.
+            pub fn for_each_asked_field(&self, visit: &mut dyn FnMut(FieldMatch)) {
+                match self {
+                    Self::Void => {}
+                    $(Self::$kind(asked) => <$header>::for_each_asked_field(asked, visit),)+
                 }
             }
 

@@ -49,6 +49,14 @@ pub trait Header: Copy + Default + PartialEq + Eq + Debug + Send + Sync + 'stati
     fn load(bytes: &[u8]) -> Self;
     /// Calls `visit` with what is asked of every field.
     fn for_each_field(asked: &Match<Self>, visit: &mut dyn FnMut(FieldMatch));
+    /// Calls `visit` with each field of which a bit of mask or spec is set, in order.
+    fn for_each_asked_field(asked: &Match<Self>, visit: &mut dyn FnMut(FieldMatch)) {
+        Self::for_each_field(asked, &mut |field| {
+            if field.mask | field.spec.unwrap_or(0) != 0 {
+                visit(field);
+            }
+        });
+    }
     /// Gives the field at `index` of [`Header::FIELDS`] a value; bits beyond its width are cut off.
     fn set(&mut self, index: usize, value: u128);
     /// Whether `actual`, taken from a packet, is what `spec`, `last` and `mask` ask for.
@@ -131,6 +139,18 @@ macro_rules! header {
                 let mut fields = 0..;
                 $(if fields.next() == Some(index) {
                     self.$field = $crate::field::Field::from_bits(value);
+                })+
+            }
+            fn for_each_asked_field(asked: &$crate::item::Match<Self>, visit: &mut dyn FnMut($crate::item::FieldMatch)) {
+                let mask = asked.effective_mask();
+                let mut fields = Self::FIELDS.iter().enumerate();
+                $(if let Some((index, info)) = fields.next() {
+                    let spec = asked.spec.map(|spec| $crate::field::Field::to_bits(spec.$field));
+                    let mask = $crate::field::Field::to_bits(mask.$field);
+                    if mask | spec.unwrap_or(0) != 0 {
+                        let last = asked.last.map(|last| $crate::field::Field::to_bits(last.$field));
+                        visit($crate::item::FieldMatch::new(index, info, spec, last, mask));
+                    }
                 })+
             }
             fn admits(spec: &Self, last: Option<&Self>, mask: &Self, actual: &Self) -> bool {

@@ -141,13 +141,21 @@ impl Check<'_> {
 
     /// Checks an item's fields.
     fn fields(&self, index: usize, item: &Item, accepted: &ItemRule) -> Result<(), FlowError> {
-        let mut refused = Ok(());
-        item.for_each_field(&mut |field| {
-            if refused.is_ok() {
+        let (mut asked, mut refused) = (0, Ok(()));
+        item.for_each_asked_field(&mut |field| {
+            if refused.is_ok() && field.mask != 0 {
+                asked |= 1 << field.index;
                 refused = self.field(index, item.kind(), &field, accepted);
             }
         });
         refused?;
+        let missing = (accepted.required & !asked).trailing_zeros() as usize;
+        if let Some(info) = item.kind().fields().get(missing) {
+            let (kind, name) = (item.kind(), info.name);
+            let (error_kind, errno) = reported(kind, Wrong::Missing);
+            let message = format!("item {kind} must match {name}; set its mask");
+            return Err(FlowError::item(index, error_kind, errno, message));
+        }
         if let Item::Tag(asked) = item {
             self.tag(asked.spec.map_or(0, |tag| u32::from(tag.index)))
                 .map_err(|message| FlowError::item(index, ErrorKind::ItemSpec, EINVAL, message))?;
@@ -167,13 +175,6 @@ impl Check<'_> {
             let (error_kind, errno) = reported(kind, wrong);
             Err(FlowError::item(index, error_kind, errno, message))
         };
-        if field.mask == 0 {
-            if has(accepted.required, field) {
-                let message = format!("item {kind} must match {name}; set its mask");
-                return refuse(Wrong::Missing, message);
-            }
-            return Ok(());
-        }
         if !has(accepted.fields, field) {
             let message = format!("{kind}.{name} cannot be matched; leave it out of the mask");
             return refuse(Wrong::Bits, message);

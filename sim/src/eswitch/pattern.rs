@@ -2,8 +2,9 @@
 
 use rte_flow::{
     Attributes, Conntrack, ConntrackItem, Depth, Domain, EINVAL, ENOTSUP, ErrorKind, Eth,
-    FieldMatch, FlowError, Fragments, GeneveOption, Integrity, IntegrityDepth, Item, Layers, Match,
-    PacketState, PortItems, Position, Profile, SpecOutsideMask, Steering, Vlan, VlanTags,
+    FieldInfo, FieldMatch, FlowError, Fragments, GeneveOption, Integrity, IntegrityDepth, Item,
+    Layers, Match, PacketState, PortItems, Position, Profile, SpecOutsideMask, Steering, Vlan,
+    VlanTags,
 };
 
 use super::matcher::{KEY_BYTES, Matcher, MatcherBuilder, RangeTest};
@@ -308,12 +309,23 @@ impl Lowering<'_> {
     /// Takes the fields of an item: its structure has the same fields in the same order as the header, so that a field's
     /// place is the sum of the widths before it.
     fn fields(&mut self, index: usize, item: &Item, block: Block) -> Result<(), FlowError> {
-        let (mut place, mut result) = (0, Ok(()));
-        item.for_each_field(&mut |field| {
-            let at = place;
-            place += field.info.bits.div_ceil(8) as usize;
-            let says_something = field.spec.is_some_and(|spec| (spec | field.mask) != 0);
-            if result.is_ok() && says_something {
+        let bytes = |info: &FieldInfo| info.bits.div_ceil(8) as usize;
+        let mut result = Ok(());
+        if matches!(item, Item::GeneveOpt(_)) {
+            // The data comes word by word, each as the same field.
+            let mut place = 0;
+            item.for_each_field(&mut |field| {
+                let at = place;
+                place += bytes(field.info);
+                if result.is_ok() && field.spec.is_some() {
+                    result = self.field(index, item, &field, block, at);
+                }
+            });
+            return result;
+        }
+        item.for_each_asked_field(&mut |field| {
+            if result.is_ok() && field.spec.is_some() {
+                let at = item.kind().fields().iter().take(field.index).map(bytes).sum();
                 result = self.field(index, item, &field, block, at);
             }
         });
