@@ -79,7 +79,8 @@ pub unsafe fn decode_items(
     if items.is_null() {
         return Err(DecodeError { cause: Cause::Item(0), reason: DecodeReason::Null("pattern") });
     }
-    let mut pattern = Vec::with_capacity(8);
+    // Small enough for what the allocator has at hand.
+    let mut pattern = Vec::with_capacity(5);
     for index in 0..MAX_ENTRIES {
         // SAFETY: no END so far, so the array goes on.
         let item = unsafe { &*items.add(index) };
