@@ -115,7 +115,16 @@ pub fn dependency(of: &str, prefix: &str) -> Result<String> {
 pub fn download(name: &str, into: &Path) -> Result<PathBuf> {
     let download = || {
         process::succeeds(
-            Command::new("apt-get").args(["--quiet=2", "download", name]).current_dir(into),
+            Command::new("apt-get")
+                .args([
+                    // The directory belongs to whoever runs this: apt need not become its own user for it.
+                    "--option",
+                    "APT::Sandbox::User=root",
+                    "--quiet=2",
+                    "download",
+                    name,
+                ])
+                .current_dir(into),
         )
     };
     // Lists of another day name versions that the mirror no longer has.
