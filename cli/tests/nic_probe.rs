@@ -4,6 +4,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One test at a time: a program that another test starts meanwhile would hold open for writing what is copied here, and what is
+/// open for writing does not run.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Runs a copy of `penstock` in a folder.
 fn probe(folder: &Path, arguments: &[&str]) -> Output {
@@ -16,6 +24,7 @@ fn probe(folder: &Path, arguments: &[&str]) -> Output {
 
 #[test]
 fn the_program_beside_it_gets_the_arguments_and_its_answer_counts() {
+    let _turn = turn();
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("penstock-nic-probe");
     fs::write(&program, "#!/bin/sh\nprintf '<%s>' \"$@\"\nexit 7\n").expect("a script");
@@ -34,6 +43,7 @@ fn the_program_beside_it_gets_the_arguments_and_its_answer_counts() {
 
 #[test]
 fn without_the_program_a_line_says_what_to_do() {
+    let _turn = turn();
     let folder = tempfile::tempdir().expect("a folder");
     let output = probe(folder.path(), &["--simulated", "unlimited"]);
     let error = String::from_utf8_lossy(&output.stderr);
