@@ -3,7 +3,9 @@
  *
  * A packet comes here first. If every table on its way has an entry for it, the NIC rewrites and delivers it by itself
  * and nobody else sees it; a miss anywhere hands it to the pipeline behind, as it came. The tables are rte_flow rules
- * of the transfer domain, in the groups that the annotations name; keys are patterns, actions are rte_flow actions.
+ * of the transfer domain, in the groups that the annotations name; keys are patterns, actions are rte_flow actions. A NIC
+ * that cannot match a key @where_matchable leaves it out. Keys stand in the order in which entries share them: a NIC that
+ * cannot match all of them at once matches the first ones in one rule for many entries, and the others in a rule for each.
  *
  * Everything that the entries on a packet's way admit, together, the pipeline would have treated identically. Shared
  * checks stand in the first tables and change nothing; the last that looks at the tuple is the first that may write.
@@ -75,7 +77,7 @@ control OffloadStage(inout headers_t headers, inout metadata_t metadata, in nic_
             input.port : exact @name("ingress_port");
             headers.ethernet.source : ternary @name("source_mac");
             nic.no_vlan : exact @name("no_vlan");
-            metadata.ip.length : ternary @name("length");
+            metadata.ip.length : ternary @name("length") @where_matchable;
         }
         actions = { checked_for; @defaultonly software; }
         const default_action = software();
@@ -86,7 +88,7 @@ control OffloadStage(inout headers_t headers, inout metadata_t metadata, in nic_
     table vm_checks {
         key = {
             nic.integrity : exact @name("integrity");
-            nic.plain : exact @name("header_length");
+            nic.plain : exact @name("header_length") @where_matchable;
             nic.whole : exact @name("whole");
             nic.no_tcp_transition : exact @name("no_tcp_transition");
         }
@@ -121,7 +123,7 @@ control OffloadStage(inout headers_t headers, inout metadata_t metadata, in nic_
             metadata.outer.destination : exact @name("outer_destination");
             nic.outer_not_ect : exact @name("outer_not_ect");
             nic.outer_whole : exact @name("outer_whole");
-            nic.vni_valid : exact @name("vni_valid");
+            nic.vni_valid : exact @name("vni_valid") @where_matchable;
             nic.vni : exact @name("vni");
             headers.ethernet.destination : exact @name("destination_mac");
             nic.no_vlan : exact @name("no_vlan");
@@ -136,7 +138,7 @@ control OffloadStage(inout headers_t headers, inout metadata_t metadata, in nic_
         key = {
             nic.outer_integrity : exact @name("outer_integrity");
             nic.integrity : exact @name("integrity");
-            nic.plain : exact @name("header_length");
+            nic.plain : exact @name("header_length") @where_matchable;
             nic.whole : exact @name("whole");
             nic.no_tcp_transition : exact @name("no_tcp_transition");
         }
@@ -151,8 +153,8 @@ control OffloadStage(inout headers_t headers, inout metadata_t metadata, in nic_
             metadata.zone.interface : exact @name("zone.interface");
             metadata.zone.from_network : exact @name("zone.from_network");
             metadata.outer.source : exact @name("outer_source");
-            metadata.ip.source : exact @name("tuple.source");
             metadata.ip.destination : exact @name("tuple.destination");
+            metadata.ip.source : exact @name("tuple.source");
             metadata.ip.protocol : exact @name("tuple.protocol");
             metadata.source_port : exact @name("tuple.source_port");
             metadata.destination_port : exact @name("tuple.destination_port");

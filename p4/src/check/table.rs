@@ -84,7 +84,9 @@ impl BodyChecker<'_> {
     }
 
     fn key(&mut self, written: &ast::Key) -> Result<Key, Problem> {
-        known_annotations(&written.annotations, &["name"])?;
+        known_annotations(&written.annotations, &["name", "where_matchable"])?;
+        let annotation =
+            |name: &str| written.annotations.iter().find(|annotation| annotation.name.text == name);
         let expression = self.expression(&written.expression, None)?;
         let width = self.checker.program.key_width(&expression.ty).ok_or_else(|| {
             mismatch(expression.span, "a number", &self.checker.program.show_type(&expression.ty))
@@ -93,17 +95,25 @@ impl BodyChecker<'_> {
             Symbol::MatchKind(kind) => kind,
             other => return Err(mismatch(written.match_kind.span, "a match kind", other.what())),
         };
-        let name = match written.annotations.as_slice() {
-            [] => key_name(&written.expression).ok_or_else(|| {
+        let name = match annotation("name") {
+            None => key_name(&written.expression).ok_or_else(|| {
                 Problem::new(written.expression.span, "the key has no name", "an expression")
                     .help("give it one: `... : exact @name(\"port\");`")
             })?,
-            [Annotation { arguments, name }, ..] => match arguments.as_slice() {
+            Some(Annotation { arguments, name }) => match arguments.as_slice() {
                 [Expression { kind: E::Text(text), .. }] => text.clone(),
                 _ => return Err(Problem::new(name.span, "`@name` has one text", "@name(\"...\")")),
             },
         };
-        Ok(Key { name, expression, width, kind })
+        let where_matchable = match annotation("where_matchable") {
+            None => false,
+            Some(Annotation { arguments, .. }) if arguments.is_empty() => true,
+            Some(Annotation { name, .. }) => {
+                let what = "`@where_matchable` has no arguments";
+                return Err(Problem::new(name.span, what, "@where_matchable"));
+            }
+        };
+        Ok(Key { name, expression, width, kind, where_matchable })
     }
 
     fn listed(&mut self, written: &ActionReference) -> Result<TableAction, Problem> {

@@ -262,6 +262,8 @@ pub struct Key {
     pub width: u32,
     /// How.
     pub kind: MatchKind,
+    /// `@where_matchable`: a NIC that cannot match it leaves it out.
+    pub where_matchable: bool,
 }
 
 /// An action in a table's list.

@@ -109,7 +109,7 @@ mod tests {
             ty: Type::Bits(width),
             span: Span::default(),
         };
-        Key { name: "key".into(), expression, width, kind }
+        Key { name: "key".into(), expression, width, kind, where_matchable: false }
     }
 
     fn read(width: u32, kind: MatchKind, text: &str) -> Result<Set, String> {
