@@ -158,6 +158,23 @@ pub unsafe extern "C" fn create(
     }
 }
 
+/// Does an operation on a shared action at once.
+///
+/// # Safety
+/// `dev` is an ethdev of ours; `error` is null or may be written.
+unsafe fn done(
+    dev: *mut rte_eth_dev,
+    error: *mut rte_flow_error,
+    operation: impl FnOnce(&mut Switch, u16, Time) -> Result<(), FlowError>,
+) -> c_int {
+    // SAFETY: by the caller's promises.
+    unsafe {
+        let (private, port) = called(dev);
+        let result = private.device().with_switch(|switch, now| operation(switch, port, now));
+        Arrays::NONE.status(error, result)
+    }
+}
+
 pub unsafe extern "C" fn destroy(
     dev: *mut rte_eth_dev,
     handle: *mut rte_flow_action_handle,
@@ -165,11 +182,9 @@ pub unsafe extern "C" fn destroy(
 ) -> c_int {
     // SAFETY: DPDK passes ethdevs of ours.
     unsafe {
-        let (private, port) = called(dev);
-        let result = private
-            .device()
-            .with_switch(|switch, now| switch.eswitch.indirect_destroy(port, named(handle), now));
-        Arrays::NONE.status(error, result)
+        done(dev, error, |switch, port, now| {
+            switch.eswitch.indirect_destroy(port, named(handle), now)
+        })
     }
 }
 
@@ -181,11 +196,7 @@ pub unsafe extern "C" fn update(
 ) -> c_int {
     // SAFETY: DPDK passes ethdevs of ours; the application, the structure of the action's kind.
     unsafe {
-        let (private, port) = called(dev);
-        let result = private
-            .device()
-            .with_switch(|switch, now| switch.update_shared(port, named(handle), update, now));
-        Arrays::NONE.status(error, result)
+        done(dev, error, |switch, port, now| switch.update_shared(port, named(handle), update, now))
     }
 }
 
@@ -197,11 +208,7 @@ pub unsafe extern "C" fn query(
 ) -> c_int {
     // SAFETY: DPDK passes ethdevs of ours; the application, the structure of the action's kind.
     unsafe {
-        let (private, port) = called(dev);
-        let result = private
-            .device()
-            .with_switch(|switch, now| switch.query_shared(port, named(handle), data, now));
-        Arrays::NONE.status(error, result)
+        done(dev, error, |switch, port, now| switch.query_shared(port, named(handle), data, now))
     }
 }
 
@@ -240,14 +247,12 @@ unsafe fn enqueued(
 ) -> c_int {
     // SAFETY: by the caller's promises.
     unsafe {
-        let (private, port) = called(dev);
         let how = enqueue(queue, attr, user_data);
-        let result = private.device().with_switch(|switch, now| {
+        done(dev, error, |switch, port, now| {
             switch.flow_state.has_queue(port, queue)?;
             operation(switch, port, now)?;
             switch.complete(port, how, now)
-        });
-        Arrays::NONE.status(error, result)
+        })
     }
 }
 

@@ -89,6 +89,27 @@ unsafe fn done(
     }
 }
 
+/// Does an operation that answers with a handle, here a pointer whose type is opaque to the caller: nobody dereferences it.
+///
+/// # Safety
+/// `dev` is an ethdev of ours; `error` is null or may be written.
+unsafe fn opaque<T>(
+    dev: *mut rte_eth_dev,
+    error: *mut rte_mtr_error,
+    operation: impl FnOnce(&mut Eswitch, u16) -> Result<usize, MeterError>,
+) -> *mut T {
+    // SAFETY: by the caller's promises.
+    unsafe {
+        match with(dev, |eswitch, port, _| operation(eswitch, port)) {
+            Ok(handle) => ptr::without_provenance_mut(handle),
+            Err(refusal) => {
+                report(error, &refusal);
+                ptr::null_mut()
+            }
+        }
+    }
+}
+
 fn wrong(message: &'static str) -> MeterError {
     MeterError::new(MeterErrorKind::Params, EINVAL, message)
 }
@@ -175,16 +196,7 @@ unsafe extern "C" fn profile_get(
     error: *mut rte_mtr_error,
 ) -> *mut rte_flow_meter_profile {
     // SAFETY: DPDK passes ethdevs of ours.
-    unsafe {
-        match with(dev, |eswitch, port, _| eswitch.meter_profile(port, id)) {
-            // Never dereferenced: the type is opaque to the caller.
-            Ok(handle) => ptr::without_provenance_mut(handle.0),
-            Err(refusal) => {
-                report(error, &refusal);
-                ptr::null_mut()
-            }
-        }
-    }
+    unsafe { opaque(dev, error, |eswitch, port| Ok(eswitch.meter_profile(port, id)?.0)) }
 }
 
 unsafe extern "C" fn policy_validate(
@@ -227,16 +239,7 @@ unsafe extern "C" fn policy_get(
     error: *mut rte_mtr_error,
 ) -> *mut rte_flow_meter_policy {
     // SAFETY: DPDK passes ethdevs of ours.
-    unsafe {
-        match with(dev, |eswitch, port, _| eswitch.meter_policy(port, id)) {
-            // Never dereferenced: the type is opaque to the caller.
-            Ok(handle) => ptr::without_provenance_mut(handle.0),
-            Err(refusal) => {
-                report(error, &refusal);
-                ptr::null_mut()
-            }
-        }
-    }
+    unsafe { opaque(dev, error, |eswitch, port| Ok(eswitch.meter_policy(port, id)?.0)) }
 }
 
 unsafe extern "C" fn create(
