@@ -1,7 +1,7 @@
 /* What every P4-16 program may count on (P4-16 specification, appendix "core library"). */
 
-#ifndef CORE_P4
-#define CORE_P4
+#ifndef _CORE_P4_
+#define _CORE_P4_
 
 error {
     NoError,

@@ -131,7 +131,7 @@ impl<'p> TableState<'p> {
         Self { path, definition, block, entries, default_action: definition.default_action.clone() }
     }
 
-    /// The parameters of one of the table's actions.
+    /// One of the table's actions, by its name or by its path, and its parameters.
     ///
     /// # Errors
     /// The table has no such action, or not there.
@@ -140,8 +140,10 @@ impl<'p> TableState<'p> {
         name: &str,
         scope: ActionScope,
     ) -> Result<(usize, Vec<&'p Parameter>), EntryError> {
+        let block = self.path.rsplit_once('.').map_or("", |(block, _)| block);
         let listed = self.definition.actions.iter().find(|listed| {
-            self.block.actions[listed.action].name == name
+            let own = &self.block.actions[listed.action].name;
+            (own == name || format!(".{block}.{own}").ends_with(&format!(".{name}")))
                 && (listed.scope == ActionScope::Anywhere || listed.scope == scope)
         });
         let listed = listed.ok_or_else(|| EntryError::NoAction {
@@ -183,12 +185,7 @@ impl<'p> TableState<'p> {
                 });
             }
         }
-        let priority = match (priority, self.definition.has_priorities()) {
-            (Some(priority), true) => priority,
-            (None, false) => 0,
-            (None, true) => return Err(EntryError::Priority(path(), "needs a priority")),
-            (Some(_), false) => return Err(EntryError::Priority(path(), "has no priorities")),
-        };
+        let priority = self.priority(priority)?;
         let matches: Vec<_> = self
             .definition
             .keys
@@ -208,13 +205,29 @@ impl<'p> TableState<'p> {
         Ok(())
     }
 
+    /// An entry's priority. Where only prefixes compete, the longest wins whatever is written.
+    fn priority(&self, written: Option<u32>) -> Result<u32, EntryError> {
+        let wrong = |problem| Err(EntryError::Priority(self.path.clone(), problem));
+        let prefixes = self.definition.keys.iter().any(|key| key.kind == MatchKind::LongestPrefix);
+        match (written, self.definition.has_priorities()) {
+            (Some(priority), true) => Ok(priority),
+            (None, true) => wrong("needs a priority"),
+            (Some(_), false) if !prefixes => wrong("has no priorities"),
+            (_, false) => Ok(0),
+        }
+    }
+
     /// Removes the entry with these sets and this priority; false when there is none.
-    pub fn remove(&mut self, priority: u32, sets: &[Set]) -> bool {
+    ///
+    /// # Errors
+    /// A priority where none may be, or none where one must be.
+    pub fn remove(&mut self, priority: Option<u32>, sets: &[Set]) -> Result<bool, EntryError> {
+        let priority = self.priority(priority)?;
         let widths = self.definition.keys.iter().map(|key| key.width);
         let matches: Vec<_> = sets.iter().zip(widths).map(|(set, w)| match_of(set, w)).collect();
         let before = self.entries.len();
         self.entries.retain(|e| e.matches != matches || e.priority != priority);
-        self.entries.len() < before
+        Ok(self.entries.len() < before)
     }
 
     /// Sets the action of a miss.

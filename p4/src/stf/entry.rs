@@ -1,7 +1,7 @@
 //! Entries as written to entries of a table.
 
 use super::LineError;
-use super::line::EntryText;
+use super::line::{ActionText, EntryText, split_colon};
 use super::value::{set, value};
 use crate::interpreter::Machine;
 use crate::interpreter::table::{EntryError, TableState};
@@ -9,11 +9,15 @@ use crate::program::{ActionScope, MatchKind, Program, Set};
 use crate::value::Value;
 
 /// Adds an entry to its table.
-pub fn add(machine: &mut Machine<'_>, entry: &EntryText<'_>) -> Result<(), LineError> {
+pub fn add(
+    machine: &mut Machine<'_>,
+    entry: &EntryText<'_>,
+    written: &ActionText<'_>,
+) -> Result<(), LineError> {
     let program = machine.program();
     let table = machine.table(entry.table)?;
     let sets = sets(program, table, &entry.keys)?;
-    let (action, arguments) = action(program, table, entry.action, ActionScope::Entries)?;
+    let (action, arguments) = action(program, table, written, ActionScope::Entries)?;
     Ok(table.add(entry.priority, &sets, action, arguments)?)
 }
 
@@ -22,17 +26,21 @@ pub fn remove(machine: &mut Machine<'_>, entry: &EntryText<'_>) -> Result<(), Li
     let program = machine.program();
     let table = machine.table(entry.table)?;
     let sets = sets(program, table, &entry.keys)?;
-    if table.remove(entry.priority.unwrap_or(0), &sets) {
+    if table.remove(entry.priority, &sets)? {
         return Ok(());
     }
     Err(LineError::Syntax(format!("`{}` has no such entry", table.path)))
 }
 
 /// Sets what a table does on a miss.
-pub fn set_default(machine: &mut Machine<'_>, table: &str, text: &str) -> Result<(), LineError> {
+pub fn set_default(
+    machine: &mut Machine<'_>,
+    table: &str,
+    written: &ActionText<'_>,
+) -> Result<(), LineError> {
     let program = machine.program();
     let table = machine.table(table)?;
-    let (action, arguments) = action(program, table, text, ActionScope::Default)?;
+    let (action, arguments) = action(program, table, written, ActionScope::Default)?;
     Ok(table.set_default(action, arguments)?)
 }
 
@@ -66,37 +74,29 @@ fn sets(
         .collect()
 }
 
-/// `action(a, name:b)`
+/// The action, and its arguments in the order of its parameters.
 fn action(
     program: &Program,
     table: &TableState<'_>,
-    text: &str,
+    written: &ActionText<'_>,
     scope: ActionScope,
 ) -> Result<(usize, Vec<Value>), LineError> {
-    let (name, arguments) = match text.split_once('(') {
-        Some((name, rest)) => {
-            let inside = rest.trim_end().strip_suffix(')');
-            (name.trim(), inside.ok_or_else(|| LineError::Syntax("`)` is missing".to_owned()))?)
-        }
-        None => (text.trim(), ""),
-    };
-    let (action, parameters) = table.action(name, scope)?;
-    let written: Vec<&str> =
-        arguments.split(',').map(str::trim).filter(|argument| !argument.is_empty()).collect();
+    let (action, parameters) = table.action(written.name, scope)?;
     let wrong = || {
         let known: Vec<String> = parameters
             .iter()
             .map(|parameter| format!("{} {}", program.show_type(&parameter.ty), parameter.name))
             .collect();
-        LineError::Entry(EntryError::Arguments(name.to_owned(), known.join(", ")))
+        LineError::Entry(EntryError::Arguments(written.name.to_owned(), known.join(", ")))
     };
-    if written.len() != parameters.len() {
+    if written.arguments.len() != parameters.len() {
         return Err(wrong());
     }
     let named: Vec<(Option<&str>, &str)> = written
+        .arguments
         .iter()
-        .map(|argument| match argument.split_once(':') {
-            Some((name, value)) if parameters.iter().any(|parameter| parameter.name == name) => {
+        .map(|argument| match split_colon(argument) {
+            (name, Some(value)) if parameters.iter().any(|parameter| parameter.name == name) => {
                 (Some(name), value.trim())
             }
             _ => (None, *argument),

@@ -3,22 +3,28 @@
 use super::expectation::{Expected, Pattern};
 use crate::interpreter::{Rates, Time};
 
-/// An entry as written.
+/// Which entry, as written.
 #[derive(Debug, PartialEq, Eq)]
 pub struct EntryText<'a> {
     pub table: &'a str,
     pub priority: Option<u32>,
     /// Names and values of keys.
     pub keys: Vec<(&'a str, &'a str)>,
-    pub action: &'a str,
+}
+
+/// An action as written. Whether an argument has a name, its parameters say.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ActionText<'a> {
+    pub name: &'a str,
+    pub arguments: Vec<&'a str>,
 }
 
 /// What a line says.
 #[derive(Debug)]
 pub enum Command<'a> {
-    Add(EntryText<'a>),
+    Add(EntryText<'a>, ActionText<'a>),
     Remove(EntryText<'a>),
-    SetDefault { table: &'a str, action: &'a str },
+    SetDefault { table: &'a str, action: ActionText<'a> },
     Meter { name: &'a str, cell: u32, rates: Rates },
     Include(&'a str),
     Wait(Time),
@@ -51,11 +57,17 @@ pub fn joined(text: &str) -> Vec<(usize, String)> {
 pub fn command(line: &str) -> Result<Command<'_>, String> {
     let (word, rest) = word(line);
     match word {
-        "add" => Ok(Command::Add(entry(rest)?)),
-        "remove" => Ok(Command::Remove(removed(rest)?)),
+        "add" => {
+            let (entry, rest) = entry(rest)?;
+            Ok(Command::Add(entry, action(rest)?))
+        }
+        "remove" => match entry(rest)? {
+            (entry, "") => Ok(Command::Remove(entry)),
+            (_, rest) => Err(format!("`{rest}` is not key:value")),
+        },
         "setdefault" => {
-            let (table, action) = self::word(rest);
-            Ok(Command::SetDefault { table, action })
+            let (table, rest) = name(rest);
+            Ok(Command::SetDefault { table, action: action(rest.trim())? })
         }
         "meter" => meter(rest),
         "include" => Ok(Command::Include(rest.trim_matches('"'))),
@@ -83,29 +95,55 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("`{text}` is no number, or too large"))
 }
 
-/// `TABLE [priority] key:value ... action(arguments)`
-fn entry(text: &str) -> Result<EntryText<'_>, String> {
-    let open = text.find('(').unwrap_or(text.len());
-    let begin = text[..open].trim_end().rfind(char::is_whitespace).map_or(0, |blank| blank + 1);
-    let action = text[begin..].trim();
-    if action.is_empty() || begin == 0 {
-        return Err("`add TABLE [priority] key:value ... action(arguments)` expected".to_owned());
+/// A name, in quotes or up to the next mark, and what follows it.
+pub fn name(text: &str) -> (&str, &str) {
+    let quoted = text.strip_prefix('"').and_then(|rest| rest.split_once('"'));
+    quoted.unwrap_or_else(|| text.split_at(text.find([':', '(', ' ', '\t']).unwrap_or(text.len())))
+}
+
+/// `TABLE [priority] key:value ...`, and what follows.
+fn entry(text: &str) -> Result<(EntryText<'_>, &str), String> {
+    let (table, rest) = name(text);
+    if table.is_empty() {
+        return Err("which table?".to_owned());
     }
-    keys(&text[..begin], action)
+    let mut rest = rest.trim();
+    let (first, behind) = word(rest);
+    let priority = first.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
+    if priority {
+        rest = behind;
+    }
+    let mut keys = Vec::new();
+    while let (key, Some(behind)) = split_colon(rest) {
+        let (value, behind) = word(behind);
+        keys.push((key, value));
+        rest = behind;
+    }
+    let priority = priority.then(|| number(first)).transpose()?;
+    Ok((EntryText { table, priority, keys }, rest))
 }
 
-fn removed(text: &str) -> Result<EntryText<'_>, String> {
-    keys(text, "")
+/// A name; what is behind its colon if it has one.
+pub fn split_colon(text: &str) -> (&str, Option<&str>) {
+    let (name, rest) = name(text);
+    (name, rest.strip_prefix(':'))
 }
 
-fn keys<'a>(text: &'a str, action: &'a str) -> Result<EntryText<'a>, String> {
-    let mut words = text.split_whitespace().peekable();
-    let table = words.next().ok_or("which table?")?;
-    let priority = words.next_if(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
-    let keys = words
-        .map(|word| word.split_once(':').ok_or_else(|| format!("`{word}` is not key:value")))
-        .collect::<Result<_, _>>()?;
-    Ok(EntryText { table, priority: priority.map(number).transpose()?, keys, action })
+/// `name(argument, ...)`, or `name`
+fn action(text: &str) -> Result<ActionText<'_>, String> {
+    let (name, rest) = name(text);
+    if name.is_empty() {
+        return Err("`ACTION(ARGUMENT, ...)` is missing".to_owned());
+    }
+    let inside = match rest.trim() {
+        "" => "",
+        rest => rest
+            .strip_prefix('(')
+            .and_then(|rest| rest.strip_suffix(')'))
+            .ok_or_else(|| format!("`{rest}` is not `(ARGUMENT, ...)`"))?,
+    };
+    let arguments = inside.split(',').map(str::trim).filter(|argument| !argument.is_empty());
+    Ok(ActionText { name, arguments: arguments.collect() })
 }
 
 /// `30s`, `1.5s`, `10ms`; nothing: no time.
@@ -203,40 +241,46 @@ fn expect(text: &str) -> Result<Command<'_>, String> {
 /// `NAME(CELL) packets == N`
 fn check_counter(text: &str) -> Result<Command<'_>, String> {
     let wrong = || "`check_counter NAME(CELL) packets == N` expected".to_owned();
-    let (name, rest) = text.split_once('(').ok_or_else(wrong)?;
-    let (cell, rest) = rest.split_once(')').ok_or_else(wrong)?;
+    let (name, rest) = name(text);
+    let (cell, rest) =
+        rest.strip_prefix('(').and_then(|rest| rest.split_once(')')).ok_or_else(wrong)?;
     let words: Vec<&str> = rest.split_whitespace().collect();
     let (bytes, wanted) = match words.as_slice() {
         ["packets", "==", wanted] => (false, wanted),
         ["bytes", "==", wanted] => (true, wanted),
         _ => return Err(wrong()),
     };
-    Ok(Command::CheckCounter {
-        name: name.trim(),
-        cell: number(cell)?,
-        bytes,
-        wanted: number(wanted)?,
-    })
+    Ok(Command::CheckCounter { name, cell: number(cell)?, bytes, wanted: number(wanted)? })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn added(line: &str) -> (EntryText<'_>, ActionText<'_>) {
+        match command(line) {
+            Ok(Command::Add(entry, action)) => (entry, action),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
     #[test]
     fn entries() {
-        let Ok(Command::Add(entry)) = command("add a.b 10 x.y:1 z:fd00::/8 act(p:1, 2)") else {
-            panic!("not an entry");
-        };
-        assert_eq!(
-            entry,
-            EntryText {
-                table: "a.b",
-                priority: Some(10),
-                keys: vec![("x.y", "1"), ("z", "fd00::/8")],
-                action: "act(p:1, 2)"
-            }
-        );
+        let (entry, action) = added("add a.b 10 x.y:1 z:fd00::/8 act(p:1, 2)");
+        let keys = vec![("x.y", "1"), ("z", "fd00::/8")];
+        assert_eq!(entry, EntryText { table: "a.b", priority: Some(10), keys });
+        assert_eq!(action, ActionText { name: "act", arguments: vec!["p:1", "2"] });
+        assert_eq!(added("add t act").1, ActionText { name: "act", arguments: Vec::new() });
+    }
+
+    #[test]
+    fn names_in_quotes() {
+        let (entry, action) =
+            added("add \"a.b\" 1 \"x[7:0]\":0b1* \"y.valid()\":0x01 \"c.act\"(\"p\":2)");
+        let keys = vec![("x[7:0]", "0b1*"), ("y.valid()", "0x01")];
+        assert_eq!(entry, EntryText { table: "a.b", priority: Some(1), keys });
+        assert_eq!(action, ActionText { name: "c.act", arguments: vec!["\"p\":2"] });
+        assert_eq!(split_colon(action.arguments[0]), ("p", Some("2")));
     }
 
     #[test]
@@ -257,6 +301,13 @@ mod tests {
         for line in [
             "ad t a()",
             "add t",
+            "add t x:1",
+            "add t x act()",
+            "add t act(",
+            "add t act() = handle",
+            "add t -1 act()",
+            "remove t x",
+            "setdefault t",
             "packet x 00",
             "packet 1 0",
             "packet 1 0g",

@@ -5,6 +5,7 @@ mod expectation;
 mod line;
 mod value;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use crate::interpreter::table::EntryError;
@@ -85,19 +86,39 @@ pub fn packet(text: &str) -> Result<Vec<u8>, String> {
     line::bytes(text)
 }
 
+/// An expectation that stands before its packet.
+struct Awaited {
+    expected: Expected,
+    path: PathBuf,
+    line: usize,
+    /// What is wrong if nothing comes.
+    problem: LineError,
+}
+
 /// Runs commands on a machine.
 pub struct Runner<'m, 'p> {
     machine: &'m mut Machine<'p>,
     now: Time,
     /// What came of packets and was not asked for yet.
     outcomes: Vec<Verdict>,
+    /// What was asked for before its packet.
+    awaited: VecDeque<Awaited>,
+    /// The line that is run.
+    line: usize,
     summary: Summary,
 }
 
 impl<'m, 'p> Runner<'m, 'p> {
     /// At time 0.
     pub fn new(machine: &'m mut Machine<'p>) -> Self {
-        Self { machine, now: 0, outcomes: Vec::new(), summary: Summary::default() }
+        Self {
+            machine,
+            now: 0,
+            outcomes: Vec::new(),
+            awaited: VecDeque::new(),
+            line: 0,
+            summary: Summary::default(),
+        }
     }
 
     /// Runs a test file.
@@ -121,12 +142,23 @@ impl<'m, 'p> Runner<'m, 'p> {
     /// Runs the commands of a file, of entries for example.
     ///
     /// # Errors
-    /// The first line that is wrong or fails.
+    /// The first line that is wrong or fails; an expectation that nothing came for.
     pub fn file(&mut self, path: &Path) -> Result<(), StfError> {
+        self.lines(path)?;
+        match self.awaited.pop_front() {
+            None => Ok(()),
+            Some(Awaited { path, line, problem, .. }) => {
+                Err(StfError::Line { path, line, problem })
+            }
+        }
+    }
+
+    fn lines(&mut self, path: &Path) -> Result<(), StfError> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| StfError::Read { path: path.to_owned(), error })?;
         for (number, line) in line::joined(&text) {
-            self.line(&line, path).map_err(|problem| StfError::Line {
+            self.line = number;
+            self.run(&line, path).map_err(|problem| StfError::Line {
                 path: path.to_owned(),
                 line: number,
                 problem,
@@ -140,22 +172,23 @@ impl<'m, 'p> Runner<'m, 'p> {
     /// # Errors
     /// It is wrong, or fails.
     pub fn command(&mut self, text: &str) -> Result<(), LineError> {
-        self.line(text, Path::new(""))
+        self.run(text, Path::new(""))?;
+        self.awaited.pop_front().map_or(Ok(()), |awaited| Err(awaited.problem))
     }
 
-    fn line(&mut self, text: &str, path: &Path) -> Result<(), LineError> {
+    fn run(&mut self, text: &str, path: &Path) -> Result<(), LineError> {
         match line::command(text).map_err(LineError::Syntax)? {
-            Command::Add(entry) => entry::add(self.machine, &entry),
+            Command::Add(entry, action) => entry::add(self.machine, &entry, &action),
             Command::Remove(entry) => entry::remove(self.machine, &entry),
             Command::SetDefault { table, action } => {
-                entry::set_default(self.machine, table, action)
+                entry::set_default(self.machine, table, &action)
             }
             Command::Meter { name, cell, rates } => {
                 Ok(self.machine.set_meter(name, cell, rates)?)
             }
             Command::Include(file) => {
                 let target = path.parent().map_or_else(|| file.into(), |home| home.join(file));
-                self.file(&target).map_err(|error| LineError::Included(Box::new(error)))
+                self.lines(&target).map_err(|error| LineError::Included(Box::new(error)))
             }
             Command::Wait(time) => {
                 self.now += time;
@@ -163,11 +196,10 @@ impl<'m, 'p> Runner<'m, 'p> {
             }
             Command::Packet { port, bytes } => {
                 let outcome = self.machine.process(self.now, port, &bytes)?;
-                self.outcomes.push(outcome.verdict);
                 self.summary.packets += 1;
-                Ok(())
+                self.came(outcome.verdict)
             }
-            Command::Expect(expected) => self.expect(&expected),
+            Command::Expect(expected) => self.expect(expected, path),
             Command::NoPacket => match self.first(&Expected::AnyPort) {
                 None => Ok(()),
                 Some(found) => Err(LineError::Expected {
@@ -194,11 +226,28 @@ impl<'m, 'p> Runner<'m, 'p> {
         passed.pop()
     }
 
-    fn expect(&mut self, expected: &Expected) -> Result<(), LineError> {
-        let last = self.outcomes.last().map_or_else(|| "nothing".to_owned(), expectation::show);
-        let found = self.first(expected);
-        let met = found.as_ref().is_some_and(|found| expected.matches(found));
-        self.met(met, || (expected.to_string(), found.as_ref().map_or(last, expectation::show)))
+    /// Something came of a packet.
+    fn came(&mut self, verdict: Verdict) -> Result<(), LineError> {
+        let awaited = self.awaited.front().is_some_and(|a| a.expected.is_of_kind(&verdict));
+        let Some(Awaited { expected, .. }) = awaited.then(|| self.awaited.pop_front()).flatten()
+        else {
+            self.outcomes.push(verdict);
+            return Ok(());
+        };
+        self.met(expected.matches(&verdict), || (expected.to_string(), expectation::show(&verdict)))
+    }
+
+    /// What is expected came already, or is awaited: an expectation may stand before its packet.
+    fn expect(&mut self, expected: Expected, path: &Path) -> Result<(), LineError> {
+        let before = self.outcomes.last().map_or_else(|| "nothing".to_owned(), expectation::show);
+        if let Some(found) = self.first(&expected) {
+            let met = expected.matches(&found);
+            return self.met(met, || (expected.to_string(), expectation::show(&found)));
+        }
+        let problem = LineError::Expected { expected: expected.to_string(), found: before };
+        let line = self.line;
+        self.awaited.push_back(Awaited { expected, path: path.to_owned(), line, problem });
+        Ok(())
     }
 
     fn met(

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ethnum::U256;
 
 use crate::bits::Bits;
-use crate::program::{Key, MatchKind, Program, Set, Type};
+use crate::program::{Key, Program, Set, Type};
 use crate::value::Value;
 
 /// A value of a type.
@@ -13,9 +13,9 @@ pub fn value(program: &Program, ty: &Type, text: &str) -> Result<Value, String> 
     let wrong = || format!("`{text}` is no {}", program.show_type(ty));
     match ty {
         Type::Boolean => match text {
-            "true" | "1" => Ok(Value::Boolean(true)),
-            "false" | "0" => Ok(Value::Boolean(false)),
-            _ => Err(wrong()),
+            "true" => Ok(Value::Boolean(true)),
+            "false" => Ok(Value::Boolean(false)),
+            _ => number(text, 1).map(|bit| Value::Boolean(bit.low_u64() == 1)).ok_or_else(wrong),
         },
         Type::Bits(width) => number(text, *width).map(Value::Bits).ok_or_else(wrong),
         Type::Error => {
@@ -63,7 +63,7 @@ fn number(text: &str, width: u32) -> Option<Bits> {
     Bits::exact(width, U256::from_str_radix(&digits.replace('_', ""), radix).ok()?)
 }
 
-/// What a key is to match: a value, `value/prefix`, `value&&&mask`, hexadecimal digits with `*`, or `*` alone.
+/// What a key is to match: a value, `value/prefix`, `value&&&mask`, hexadecimal or binary digits with `*`, or `*` alone.
 pub fn set(program: &Program, key: &Key, text: &str) -> Result<Set, String> {
     if matches!(text, "*" | "_") {
         return Ok(Set::Any);
@@ -89,10 +89,19 @@ pub fn set(program: &Program, key: &Key, text: &str) -> Result<Set, String> {
         }
         return Ok(Set::Mask(number, mask));
     }
-    if key.kind == MatchKind::Ternary && text.starts_with("0x") && text.contains('*') {
-        let mask: String =
-            text[2..].chars().map(|digit| if digit == '*' { '0' } else { 'f' }).collect();
-        return Ok(Set::Mask(bits(&text.replace('*', "0"))?, bits(&format!("0x{mask}"))?));
+    if text.contains('*') {
+        let all = match text.get(..2) {
+            Some("0x" | "0X") => 'f',
+            Some("0b" | "0B") => '1',
+            _ => {
+                return Err(format!(
+                    "`*` stands for a digit of a number in base 16 or 2, not of `{text}`"
+                ));
+            }
+        };
+        let digits = text[2..].chars().map(|digit| if digit == '*' { '0' } else { all });
+        let mask: String = text[..2].chars().chain(digits).collect();
+        return Ok(Set::Mask(bits(&text.replace('*', "0"))?, bits(&mask)?));
     }
     value(program, ty, text).map(Set::Value)
 }
@@ -101,7 +110,7 @@ pub fn set(program: &Program, key: &Key, text: &str) -> Result<Set, String> {
 mod tests {
     use super::*;
     use crate::diagnostic::Span;
-    use crate::program::{Expression, ExpressionKind};
+    use crate::program::{Expression, ExpressionKind, MatchKind};
 
     fn key(width: u32, kind: MatchKind) -> Key {
         let expression = Expression {
@@ -141,5 +150,8 @@ mod tests {
         assert!(read(32, MatchKind::LongestPrefix, "10.0.0.0/33").is_err());
         let nibbles = Set::Mask(Bits::truncate(16, 0x10_u8), Bits::truncate(16, 0xff0_u16));
         assert_eq!(read(16, MatchKind::Ternary, "0x01*"), Ok(nibbles));
+        let digits = Set::Mask(Bits::truncate(4, 0b100_u8), Bits::truncate(4, 0b1101_u8));
+        assert_eq!(read(4, MatchKind::LongestPrefix, "0b01*0"), Ok(digits));
+        assert!(read(16, MatchKind::Ternary, "1*").is_err());
     }
 }
