@@ -56,8 +56,8 @@ impl<'p> Run<'_, 'p> {
                 Argument::InOut(_) | Argument::Object => Value::Nothing,
             });
         }
-        // Last, so that what is evaluated before sees them. What the callee, or another argument, sees too stays there.
-        let shared = matches!(call.callee, Callee::Action(_)) || call.passes_a_place_twice();
+        // Last, so that what is evaluated before sees them. What an action sees by itself stays there.
+        let shared = matches!(call.callee, Callee::Action(_));
         for (argument, value) in call.arguments.iter().zip(&mut arguments) {
             if let Argument::InOut(place) = argument {
                 *value = if shared { scope.read(place)? } else { scope.take(place)? };

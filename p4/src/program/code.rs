@@ -42,15 +42,6 @@ pub struct Place {
     pub text: String,
 }
 
-impl Place {
-    /// Whether one of the two is the other, or a part of it.
-    #[must_use]
-    pub fn overlaps(&self, other: &Self) -> bool {
-        self.slot == other.slot
-            && self.path.iter().zip(&other.path).all(|(own, other)| own == other)
-    }
-}
-
 /// An expression.
 #[derive(Clone, Debug)]
 pub struct Expression {
@@ -100,23 +91,6 @@ pub struct Call {
     pub arguments: Vec<Argument>,
     /// The types that its type parameters stand for.
     pub types: Vec<Type>,
-}
-
-impl Call {
-    /// Whether two `inout` arguments have a part in common.
-    #[must_use]
-    pub fn passes_a_place_twice(&self) -> bool {
-        let mut places = self.arguments.iter().filter_map(|argument| match argument {
-            Argument::InOut(place) => Some(place),
-            _ => None,
-        });
-        while let Some(place) = places.next() {
-            if places.clone().any(|other| place.overlaps(other)) {
-                return true;
-            }
-        }
-        false
-    }
 }
 
 /// What can be called.
