@@ -118,16 +118,16 @@ parser IpPacket(packet_in packet, out ip_headers_t ip, out ip_info_t info, in bi
         verify(info.header_length <= info.length, error.WrongLength);
         verify(quoted || info.length <= available, error.PacketTooShort);
         transition select(ip.ipv4.header_length) {
-            5 : ipv4_checksum;
+            5 : ipv4_sum;
             default : ipv4_options;
         }
     }
     state ipv4_options {
         info.plain = false;
         packet.extract(ip.options, (info.header_length << 3) - 160);
-        transition ipv4_checksum;
+        transition ipv4_sum;
     }
-    state ipv4_checksum {
+    state ipv4_sum {
         verify(quoted || ipv4_checksum(ip.ipv4, ip.options) == 0, error.WrongChecksum);
         /* The last fragment may not end behind byte 65535. */
         verify(info.fragment_offset + info.length <= 65535, error.WrongFragment);

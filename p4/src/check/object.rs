@@ -34,6 +34,7 @@ impl Checker {
                 ));
             }
             names.push(name);
+            body.declare(&state.name, Symbol::State)?;
         }
         let start = names.iter().position(|name| *name == "start").ok_or_else(|| {
             Problem::new(

@@ -40,6 +40,8 @@ pub enum Symbol {
     Table(usize),
     /// One of the block's instances.
     Instance(usize),
+    /// One of the parser's states.
+    State,
 }
 
 impl Symbol {
@@ -55,6 +57,7 @@ impl Symbol {
             Self::MatchKind(_) => "a match kind",
             Self::Variable { .. } => "a variable",
             Self::Table(_) => "a table",
+            Self::State => "a state",
         }
     }
 }
