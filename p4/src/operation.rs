@@ -71,6 +71,7 @@ fn integers(operator: B, left: I256, right: I256) -> Option<Value> {
         B::Add => left.checked_add(right)?,
         B::Subtract => left.checked_sub(right)?,
         B::Multiply => left.checked_mul(right)?,
+        B::Divide | B::Remainder if left.is_negative() || right.is_negative() => return None,
         B::Divide => left.checked_div(right)?,
         B::Remainder => left.checked_rem(right)?,
         B::ShiftLeft => {

@@ -108,7 +108,7 @@ impl<'a> BodyChecker<'a> {
                     writable: parameter.direction != Direction::In,
                 },
             };
-            self.declare(&written.name, symbol)?;
+            self.declare_parameter(&written.name, symbol)?;
         }
         Ok(())
     }
@@ -119,9 +119,22 @@ impl<'a> BodyChecker<'a> {
         self.definition.slots.len() - 1
     }
 
-    /// Gives a name a meaning in the innermost scope.
+    /// Gives a name a meaning in the innermost scope. No parameter may be hidden.
     pub fn declare(&mut self, name: &Name, symbol: Symbol) -> Result<(), Problem> {
-        self.scopes.last_mut().expect("a body has a scope").declare(name, symbol)
+        let (innermost, outer) = self.scopes.split_last_mut().expect("a body has a scope");
+        if outer.iter().any(|scope| scope.has_parameter(&name.text)) {
+            return Err(Problem::new(
+                name.span,
+                format!("`{}` hides a parameter", name.text),
+                "another name is needed",
+            ));
+        }
+        innermost.declare(name, symbol)
+    }
+
+    /// Makes a name a parameter in the innermost scope.
+    pub fn declare_parameter(&mut self, name: &Name, symbol: Symbol) -> Result<(), Problem> {
+        self.scopes.last_mut().expect("a body has a scope").declare_parameter(name, symbol)
     }
 
     /// What a name means.

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use super::body::{BodyChecker, Context};
 use super::mismatch;
 use super::package::{substitute, unify};
+use super::packet_call::packet_method;
 use super::scope::Symbol;
 use crate::diagnostic::{Problem, Span};
 use crate::program::{
-    Argument, Call, Callee, Expression, ExpressionKind as K, PacketMethod, Parameter, Place,
-    Signature, Type,
+    Argument, Call, Callee, Expression, ExpressionKind as K, Parameter, Place, Signature, Type,
 };
 use crate::syntax::ast::{self, Direction, ExpressionKind as E, Name};
 
@@ -57,6 +57,9 @@ impl BodyChecker<'_> {
                     returns: Some(function.returns.clone()),
                 };
                 (signature, Callee::Function(id))
+            }
+            Symbol::ExternFunction(_) if name == "verify" && self.context != Context::Parser => {
+                return Err(Problem::new(name_span, "only parsers verify", "not in one"));
             }
             Symbol::ExternFunction(all) => {
                 (overload(&all, name, arguments, span)?, Callee::ExternFunction(name.to_owned()))
@@ -124,13 +127,8 @@ impl BodyChecker<'_> {
                 Symbol::Object(id) => {
                     let signature = self.method(id, method, arguments)?;
                     let method = packet_method(&self.checker.program.externs[id].name, method)?;
-                    return self.finish(
-                        &signature,
-                        Callee::PacketMethod(method),
-                        types,
-                        arguments,
-                        span,
-                    );
+                    let callee = Callee::PacketMethod(method);
+                    return self.finish(&signature, callee, types, arguments, span);
                 }
                 _ => {}
             }
@@ -273,6 +271,9 @@ impl BodyChecker<'_> {
             Problem::new(span, "a type is missing", "cannot be told from the arguments")
                 .help(format!("write `{}<TYPE>(...)`", signature.name))
         })?;
+        if let Callee::PacketMethod(method) = callee {
+            self.packet_types(method, &types, checked.len(), span)?;
+        }
         let ty = substitute(signature.returns.as_ref().unwrap_or(&Type::Void), &bound);
         let call = Call { callee, arguments: checked, types };
         Ok(Called::Value(Expression { kind: K::Call(Box::new(call)), ty, span }))
@@ -301,6 +302,13 @@ impl BodyChecker<'_> {
         match parameter.direction {
             Direction::In | Direction::None => {
                 let value = self.expression(argument, (!open).then_some(&wanted))?;
+                if value.ty == Type::Text && parameter.direction == Direction::In {
+                    return Err(Problem::new(
+                        argument.span,
+                        "text has no direction",
+                        "it is known before the program runs",
+                    ));
+                }
                 if open && value.ty == Type::Integer {
                     return Err(Problem::new(
                         argument.span,
@@ -374,22 +382,5 @@ fn overload(
             format!("`{name}` takes {} arguments", counts.join(" or ")),
             format!("{} given", arguments.len()),
         )
-    })
-}
-
-fn packet_method(object: &str, method: &Name) -> Result<PacketMethod, Problem> {
-    Ok(match (object, method.text.as_str()) {
-        ("packet_in", "extract") => PacketMethod::Extract,
-        ("packet_in", "lookahead") => PacketMethod::Lookahead,
-        ("packet_in", "advance") => PacketMethod::Advance,
-        ("packet_in", "length") => PacketMethod::Length,
-        ("packet_out", "emit") => PacketMethod::Emit,
-        _ => {
-            return Err(Problem::new(
-                method.span,
-                format!("`{object}` is no parameter that the interpreter knows"),
-                "packet_in or packet_out expected",
-            ));
-        }
     })
 }

@@ -58,8 +58,8 @@ impl BodyChecker<'_> {
             }
             E::Cast(ty, of) => self.cast(ty, of, span)?,
             E::Call(..) => match self.call(written)? {
-                Called::Value(expression) => expression,
-                Called::Apply(_) | Called::SetValid(..) => {
+                Called::Value(expression) if expression.ty != Type::Void => expression,
+                Called::Value(_) | Called::Apply(_) | Called::SetValid(..) => {
                     return Err(Problem::new(
                         span,
                         "this call has no value",
@@ -261,6 +261,18 @@ impl BodyChecker<'_> {
             B::ShiftLeft | B::ShiftRight => {
                 self.number(&left)?;
                 self.number(&right)?;
+                if matches!(&right.kind, K::Constant(Value::Integer(count)) if count.is_negative())
+                {
+                    return Err(Problem::new(right.span, "a shift by a negative number", "here"));
+                }
+                if left.ty == Type::Integer && !matches!(right.kind, K::Constant(_)) {
+                    return Err(Problem::new(
+                        left.span,
+                        "the width of the result is unknown",
+                        "a plain number",
+                    )
+                    .help("give it a width: `8w1`"));
+                }
                 let ty = left.ty.clone();
                 (left, right, ty)
             }
@@ -301,7 +313,7 @@ impl BodyChecker<'_> {
                     Problem::new(
                         span,
                         "the constant cannot be computed",
-                        "over 256 bits, or divided by 0",
+                        "over 256 bits, or divided by 0, or of negative numbers",
                     )
                 })?)
             }

@@ -5,7 +5,7 @@ use super::scope::Symbol;
 use super::{Checker, known_annotations, no_annotations};
 use crate::diagnostic::Problem;
 use crate::program::{
-    Enum, ExternType, Function, Instance, InstanceOf, MatchKind, Structure, Type,
+    Enum, ExternType, Function, Instance, InstanceOf, MatchKind, Statement, Structure, Type,
 };
 use crate::syntax::ast::{
     Annotation, Block, Declaration, DeclarationKind as K, Direction, Expression, Field, Name,
@@ -54,6 +54,13 @@ impl Checker {
                     .push(ExternType { name: name.text.clone(), methods: Vec::new() });
                 for method in methods {
                     let signature = self.signature(method, &[])?;
+                    if method.name.text == name.text && signature.returns.is_some() {
+                        return Err(Problem::new(
+                            method.name.span,
+                            "a constructor returns nothing",
+                            "not even `void`",
+                        ));
+                    }
                     self.program.externs[id].methods.push(signature);
                 }
                 Ok(())
@@ -81,6 +88,8 @@ impl Checker {
             K::Parser(parser) => self.parser(parser),
             K::Control(control) => self.control(control),
             K::Action(action) => {
+                // What nobody calls is checked too.
+                BodyChecker::bare(self).action(action)?;
                 self.globals.declare(&action.name, Symbol::GlobalAction(action.clone()))
             }
             K::Function(prototype, body) => self.function(prototype, body),
@@ -158,6 +167,7 @@ impl Checker {
     fn structure(&mut self, name: &Name, fields: &[Field], is_header: bool) -> Result<(), Problem> {
         let mut known: Vec<(String, Type)> = Vec::new();
         let mut bits = Some(0);
+        let mut variable = false;
         for field in fields {
             let ty = self.resolve(&field.ty, &[])?;
             if known.iter().any(|(other, _)| *other == field.name.text) {
@@ -170,7 +180,17 @@ impl Checker {
             if is_header {
                 bits = match self.field_width(&ty) {
                     Some(width) => bits.map(|bits| bits + width),
-                    None if matches!(ty, Type::Varbit(_)) => None,
+                    None if matches!(ty, Type::Varbit(_)) && !variable => {
+                        variable = true;
+                        None
+                    }
+                    None if variable => {
+                        return Err(Problem::new(
+                            field.name.span,
+                            "a header has one `varbit` at most",
+                            "the second",
+                        ));
+                    }
                     None => {
                         return Err(Problem::new(
                             field.ty.span,
@@ -224,6 +244,13 @@ impl Checker {
         let mut checker =
             BodyChecker::function(self, &signature.parameters, returns.clone(), prototype)?;
         let statements = checker.block(body)?;
+        if returns != Type::Void && !statements.iter().any(Statement::returns) {
+            return Err(Problem::new(
+                prototype.name.span,
+                format!("`{}` does not return a value on all its ways", prototype.name.text),
+                "where does it end?",
+            ));
+        }
         let slots = std::mem::take(&mut checker.definition.slots);
         let id = self.program.functions.len();
         self.program.functions.push(Function {
@@ -246,6 +273,9 @@ impl Checker {
             && let Some(Symbol::Package(blocks)) = self.globals.get(package).cloned()
         {
             return self.main(package, ty.span, &blocks, arguments, name);
+        }
+        if name.text == "main" {
+            return Err(Problem::new(name.span, "`main` is a package", "not an object"));
         }
         let Type::Extern(id) = self.resolve(ty, &[])? else {
             return Err(Problem::new(

@@ -6,6 +6,7 @@ mod expression;
 mod global;
 mod object;
 mod package;
+mod packet_call;
 mod place;
 mod scope;
 mod statement;

@@ -4,7 +4,9 @@ use super::body::{BodyChecker, Context};
 use super::scope::{Scope, Symbol};
 use super::{Checker, no_annotations};
 use crate::diagnostic::Problem;
-use crate::program::{Action, Body, Expression, Instance, InstanceOf, Next, Set, State, Type};
+use crate::program::{
+    Action, Body, Expression, Instance, InstanceOf, Next, Parameter, Set, State, Type,
+};
 use crate::syntax::ast::{
     self, Declaration, DeclarationKind as K, Direction, ExpressionKind as E, Name, Transition,
     TypeExpression, TypeKind,
@@ -47,10 +49,17 @@ impl Checker {
         let mut order: Vec<usize> = (0..names.len()).collect();
         order.swap(0, start);
         let names: Vec<&str> = order.iter().map(|n| names[*n]).collect();
-        let states = order
+        let states: Vec<State> = order
             .iter()
             .map(|n| body.state(&written.states[*n], &names))
             .collect::<Result<_, _>>()?;
+        if !ends(&states) {
+            return Err(Problem::new(
+                written.name.span,
+                "the parser has no end",
+                "never comes to `accept` or `reject`",
+            ));
+        }
         body.definition.body = Body::Parser(states);
         let definition = body.definition;
         self.globals.declare(&written.name, Symbol::Block(self.program.blocks.len()))?;
@@ -76,6 +85,28 @@ impl Checker {
         self.program.blocks.push(definition);
         Ok(())
     }
+}
+
+/// Whether a way leads from the first state to an end.
+fn ends(states: &[State]) -> bool {
+    let mut reached = vec![false; states.len()];
+    let mut open = vec![0];
+    while let Some(state) = open.pop() {
+        if std::mem::replace(&mut reached[state], true) {
+            continue;
+        }
+        for (_, next) in &states[state].cases {
+            match next {
+                Next::State(next) => open.push(*next),
+                Next::Accept | Next::Reject => return true,
+            }
+        }
+        let catches = |sets: &[Set]| sets.iter().all(|set| matches!(set, Set::Any));
+        if !states[state].cases.iter().any(|(sets, _)| catches(sets)) {
+            return true;
+        }
+    }
+    false
 }
 
 impl BodyChecker<'_> {
@@ -150,6 +181,7 @@ impl BodyChecker<'_> {
     /// An action; its parameters have slots in the block's frame.
     pub fn action(&mut self, written: &ast::Action) -> Result<usize, Problem> {
         let types = self.checker.parameters(&written.parameters, &[])?;
+        self.action_parameters(&types, &written.parameters)?;
         self.scopes.push(Scope::default());
         let outer = std::mem::replace(&mut self.context, Context::Action);
         let mut parameters = Vec::new();
@@ -157,7 +189,7 @@ impl BodyChecker<'_> {
             for (parameter, written) in types.iter().zip(&written.parameters) {
                 let slot = self.slot(&parameter.ty);
                 let writable = matches!(parameter.direction, Direction::Out | Direction::InOut);
-                self.declare(
+                self.declare_parameter(
                     &written.name,
                     Symbol::Variable { slot, ty: parameter.ty.clone(), writable },
                 )?;
@@ -174,6 +206,35 @@ impl BodyChecker<'_> {
             body: body?,
         });
         Ok(self.definition.actions.len() - 1)
+    }
+
+    /// What the control plane gives is a number or a truth, and comes last.
+    fn action_parameters(
+        &self,
+        types: &[Parameter],
+        written: &[ast::Parameter],
+    ) -> Result<(), Problem> {
+        let mut bare = false;
+        for (parameter, written) in types.iter().zip(written) {
+            let refused = |message: &str, label: &str| {
+                Err(Problem::new(written.name.span, message.to_owned(), label.to_owned()))
+            };
+            if parameter.direction != Direction::None {
+                if bare {
+                    return refused("parameters without a direction come last", "comes before");
+                }
+                continue;
+            }
+            bare = true;
+            if self.checker.field_width(&parameter.ty).is_none() {
+                let ty = self.checker.program.show_type(&parameter.ty);
+                return refused(
+                    &format!("an entry cannot give {ty}"),
+                    "bit<N>, bool or an enum of numbers expected",
+                );
+            }
+        }
+        Ok(())
     }
 
     fn state(&mut self, written: &ast::State, names: &[&str]) -> Result<State, Problem> {

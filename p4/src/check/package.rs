@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Checker;
 use super::scope::Symbol;
+use super::types::distinct;
 use crate::diagnostic::{Problem, Span};
 use crate::program::{Main, Signature, Type};
 use crate::syntax::ast::{Expression, ExpressionKind, Name, Prototype, TypeKind};
@@ -38,6 +39,8 @@ impl Checker {
     pub fn package_type(&mut self, prototype: &Prototype) -> Result<(), Problem> {
         let generic: Vec<_> =
             prototype.type_parameters.iter().map(|name| name.text.clone()).collect();
+        distinct(&prototype.type_parameters)?;
+        distinct(prototype.parameters.iter().map(|parameter| &parameter.name))?;
         let mut blocks = Vec::new();
         for parameter in &prototype.parameters {
             let TypeKind::Named(name, arguments) = &parameter.ty.kind else {

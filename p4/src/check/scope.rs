@@ -66,6 +66,8 @@ impl Symbol {
 #[derive(Default)]
 pub struct Scope {
     names: HashMap<String, Symbol>,
+    /// Which of them are parameters.
+    parameters: Vec<String>,
 }
 
 impl Scope {
@@ -85,6 +87,18 @@ impl Scope {
         }
         self.names.insert(name.text.clone(), symbol);
         Ok(())
+    }
+
+    /// Makes a name a parameter.
+    pub fn declare_parameter(&mut self, name: &Name, symbol: Symbol) -> Result<(), Problem> {
+        self.declare(name, symbol)?;
+        self.parameters.push(name.text.clone());
+        Ok(())
+    }
+
+    /// Whether a name is a parameter's.
+    pub fn has_parameter(&self, name: &str) -> bool {
+        self.parameters.iter().any(|parameter| parameter == name)
     }
 
     /// Gives a name another meaning.

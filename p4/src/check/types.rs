@@ -5,7 +5,7 @@ use super::{Checker, mismatch};
 use crate::bits::MAX_WIDTH;
 use crate::diagnostic::{Problem, Span};
 use crate::program::{Parameter, Signature, Type};
-use crate::syntax::ast::{self, Direction, Expression, Prototype, TypeExpression, TypeKind};
+use crate::syntax::ast::{self, Direction, Expression, Name, Prototype, TypeExpression, TypeKind};
 use crate::value::Value;
 
 /// The longest `varbit`: the longest IPv6 extension header and more.
@@ -75,6 +75,7 @@ impl Checker {
         let type_parameters: Vec<_> =
             prototype.type_parameters.iter().map(|name| name.text.clone()).collect();
         let generic = [outer, &type_parameters].concat();
+        distinct(&prototype.type_parameters)?;
         let returns =
             prototype.returns.as_ref().map(|ty| self.resolve(ty, &generic)).transpose()?;
         let parameters = self.parameters(&prototype.parameters, &generic)?;
@@ -87,10 +88,18 @@ impl Checker {
         parameters: &[ast::Parameter],
         generic: &[String],
     ) -> Result<Vec<Parameter>, Problem> {
+        distinct(parameters.iter().map(|parameter| &parameter.name))?;
         parameters
             .iter()
             .map(|parameter| {
                 let ty = self.resolve(&parameter.ty, generic)?;
+                if ty == Type::Text && parameter.direction != Direction::None {
+                    return Err(Problem::new(
+                        parameter.name.span,
+                        "text has no direction",
+                        "it is known before the program runs",
+                    ));
+                }
                 if matches!(ty, Type::Extern(_)) && parameter.direction != Direction::None {
                     return Err(Problem::new(
                         parameter.name.span,
@@ -106,4 +115,20 @@ impl Checker {
             })
             .collect()
     }
+}
+
+/// Refuses parameters of the same name.
+pub fn distinct<'a>(names: impl IntoIterator<Item = &'a Name>) -> Result<(), Problem> {
+    let mut known: Vec<&str> = Vec::new();
+    for name in names {
+        if known.contains(&name.text.as_str()) {
+            return Err(Problem::new(
+                name.span,
+                format!("`{}` is declared twice", name.text),
+                "the second time",
+            ));
+        }
+        known.push(&name.text);
+    }
+    Ok(())
 }

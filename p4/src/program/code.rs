@@ -167,3 +167,19 @@ pub enum Statement {
     /// Ends the control.
     Exit,
 }
+
+impl Statement {
+    /// Whether nothing after it is reached.
+    #[must_use]
+    pub fn returns(&self) -> bool {
+        let all = |statements: &[Self]| statements.iter().any(Self::returns);
+        match self {
+            Self::Return(_) | Self::Exit => true,
+            Self::If(_, yes, no) => all(yes) && all(no),
+            Self::Switch { cases, default, .. } => {
+                all(default) && cases.iter().all(|(_, case)| all(case))
+            }
+            Self::Assign(..) | Self::SetValid(..) | Self::Call(_) | Self::Apply(_) => false,
+        }
+    }
+}

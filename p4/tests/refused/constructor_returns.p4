@@ -1,0 +1,1 @@
+extern Counter { void Counter(); }

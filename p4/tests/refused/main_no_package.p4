@@ -1,0 +1,2 @@
+extern Counter { Counter(); }
+Counter() main;

@@ -1,0 +1,3 @@
+control C(inout bit<8> a) {
+    apply { bit<8> a = 1; }
+}

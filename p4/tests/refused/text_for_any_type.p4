@@ -1,0 +1,4 @@
+extern void log<T>(in T data);
+control C() {
+    apply { log("boo"); }
+}

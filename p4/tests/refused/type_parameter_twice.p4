@@ -1,0 +1,1 @@
+package P<T, T>();

@@ -1,0 +1,1 @@
+header options_t { varbit<320> first; varbit<320> second; }
