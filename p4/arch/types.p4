@@ -99,11 +99,15 @@ struct connection_key_t {
     tuple_t flow;
 }
 
-/* A connection, as its first packet was. An interface of 0 is beyond the wire. */
+/* A connection, as its first packet was. An interface of 0 is beyond the wire. Compilers let externs give flat structs only. */
 struct connection_t {
     interface_t initiator;
     interface_t responder;
-    tuple_t flow;
+    address_t source;
+    address_t destination;
+    bit<8> protocol;
+    bit<16> source_port;
+    bit<16> destination_port;
     bit<8> icmp_type;
     bit<8> icmp_code;
     /* This packet goes against the direction of the first. */

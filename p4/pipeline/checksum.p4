@@ -7,7 +7,11 @@
 #ifndef V1MODEL_SHIM
 
 /* The checksum of a header whose checksum is 0; of one that has its checksum: 0 if that is right. */
-bit<16> ipv4_checksum(in ipv4_t ip, in ipv4_options_t options) {
+bit<16> ipv4_checksum(in ipv4_t ip) {
+    return internet_checksum({ ip });
+}
+
+bit<16> ipv4_checksum_with_options(in ipv4_t ip, in ipv4_options_t options) {
     return internet_checksum({ ip, options });
 }
 

@@ -7,6 +7,8 @@
 
 #include "headers.p4"
 
+#ifndef V1MODEL_SHIM
+
 /* The tuple of packets that answer. The identifier of an ICMP echo stays where it is. */
 tuple_t reversed(in tuple_t flow) {
     bool echo = flow.protocol == PROTOCOL_ICMP || flow.protocol == PROTOCOL_ICMPV6;
@@ -23,14 +25,13 @@ fragment_t fragment_of(in zone_t zone, in ip_info_t ip) {
     return { zone, ip.source, ip.destination, ip.protocol, ip.identification, ip.ipv6 };
 }
 
-#ifndef V1MODEL_SHIM
-
 /* As many connections as a node has, and as one interface may have of them. */
 Conntrack(1048576, 65536) connections;
 
 /* The connection that a packet belongs to, or would begin. */
 control FindConnection(in headers_t headers, inout metadata_t metadata, in nic_input_t input) {
     connection_key_t answer = { { 0, false }, { 0, 0, 0, 0, 0 } };
+    connection_t found = { 0, 0, 0, 0, 0, 0, 0, 0, 0, false };
     bit<8> protocol = 0;
 
     apply {
@@ -58,13 +59,15 @@ control FindConnection(in headers_t headers, inout metadata_t metadata, in nic_i
                     metadata.quoted_source_port, metadata.quoted_destination_port
                 })
             };
-            metadata.known = input.parser_error == error.NoError && connections.related(answer, metadata.connection);
+            metadata.known = input.parser_error == error.NoError && connections.related(answer, found);
+            metadata.connection = found;
             if (!metadata.known) {
                 metadata.reason = drop_reason_t.related_unknown;
             }
             return;
         }
-        metadata.known = connections.lookup(metadata.key, metadata.tcp_flags, metadata.connection);
+        metadata.known = connections.lookup(metadata.key, metadata.tcp_flags, found);
+        metadata.connection = found;
         if (!metadata.known) {
             if (metadata.ip.later_fragment) {
                 metadata.reason = drop_reason_t.fragment_without_first;
@@ -73,7 +76,11 @@ control FindConnection(in headers_t headers, inout metadata_t metadata, in nic_i
             metadata.connection = {
                 metadata.zone.from_network ? 0 : metadata.zone.interface,
                 metadata.zone.from_network ? metadata.zone.interface : 0,
-                metadata.key.flow,
+                metadata.key.flow.source,
+                metadata.key.flow.destination,
+                metadata.key.flow.protocol,
+                metadata.key.flow.source_port,
+                metadata.key.flow.destination_port,
                 metadata.icmp_type,
                 metadata.icmp_code,
                 false

@@ -44,8 +44,8 @@ control OffloadStage(inout headers_t headers, inout metadata_t metadata, in nic_
 
     /* ---- Count, SetMacs, Deliver ---- */
 
-    action deliver(bit<32> counter, bit<48> source_mac, bit<48> destination_mac, port_t port) {
-        flows.count(counter);
+    action deliver(bit<32> cell, bit<48> source_mac, bit<48> destination_mac, port_t port) {
+        flows.count(cell);
         headers.ethernet.source = source_mac;
         headers.ethernet.destination = destination_mac;
         metadata.out_port = port;
@@ -53,8 +53,8 @@ control OffloadStage(inout headers_t headers, inout metadata_t metadata, in nic_
 
     /* ---- Count, SetMacs, SetTunnel, Jump ---- */
 
-    action to_tunnel(bit<32> counter, bit<48> source_mac, bit<48> destination_mac, bit<32> tunnel) {
-        flows.count(counter);
+    action to_tunnel(bit<32> cell, bit<48> source_mac, bit<48> destination_mac, bit<32> tunnel) {
+        flows.count(cell);
         headers.ethernet.source = source_mac;
         headers.ethernet.destination = destination_mac;
         metadata.tunnel = tunnel;
@@ -63,8 +63,8 @@ control OffloadStage(inout headers_t headers, inout metadata_t metadata, in nic_
 
     /* ---- Decapsulate, Count, Deliver ---- */
 
-    action decapsulate_and_deliver(bit<32> counter, port_t port) {
-        flows.count(counter);
+    action decapsulate_and_deliver(bit<32> cell, port_t port) {
+        flows.count(cell);
         metadata.out_port = port;
         metadata.rewrite = rewrite_t.decapsulate;
     }

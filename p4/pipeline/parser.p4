@@ -92,6 +92,7 @@ parser IpPacket(packet_in packet, out ip_headers_t ip, out ip_info_t info, in bi
     ExtensionHeader() read_extension_6;
     ExtensionHeader() read_extension_7;
     ExtensionHeader() read_extension_8;
+    bit<16> sum = 0;
 
     state start {
         info = { false, 0, 0, 0, NOT_ECT, 0, 0, true, false, false, 0, false, 0 };
@@ -118,17 +119,22 @@ parser IpPacket(packet_in packet, out ip_headers_t ip, out ip_info_t info, in bi
         verify(info.header_length <= info.length, error.WrongLength);
         verify(quoted || info.length <= available, error.PacketTooShort);
         transition select(ip.ipv4.header_length) {
-            5 : ipv4_sum;
+            5 : ipv4_plain;
             default : ipv4_options;
         }
     }
     state ipv4_options {
         info.plain = false;
         packet.extract(ip.options, (info.header_length << 3) - 160);
-        transition ipv4_sum;
+        sum = ipv4_checksum_with_options(ip.ipv4, ip.options);
+        transition ipv4_whole;
     }
-    state ipv4_sum {
-        verify(quoted || ipv4_checksum(ip.ipv4, ip.options) == 0, error.WrongChecksum);
+    state ipv4_plain {
+        sum = ipv4_checksum(ip.ipv4);
+        transition ipv4_whole;
+    }
+    state ipv4_whole {
+        verify(quoted || sum == 0, error.WrongChecksum);
         /* The last fragment may not end behind byte 65535. */
         verify(info.fragment_offset + info.length <= 65535, error.WrongFragment);
         transition fragments;

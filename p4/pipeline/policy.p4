@@ -21,9 +21,9 @@ control EgressGroups(inout metadata_t metadata) {
     table egress_rules {
         key = {
             metadata.connection.initiator : exact @name("interface");
-            metadata.connection.flow.destination : ternary @name("remote");
-            metadata.connection.flow.protocol : optional @name("protocol");
-            metadata.connection.flow.destination_port : ternary @name("port");
+            metadata.connection.destination : ternary @name("remote");
+            metadata.connection.protocol : optional @name("protocol");
+            metadata.connection.destination_port : ternary @name("port");
             metadata.connection.icmp_type : optional @name("icmp_type");
             metadata.connection.icmp_code : optional @name("icmp_code");
         }
@@ -49,9 +49,9 @@ control IngressGroups(inout metadata_t metadata) {
     table ingress_rules {
         key = {
             metadata.connection.responder : exact @name("interface");
-            metadata.connection.flow.source : ternary @name("remote");
-            metadata.connection.flow.protocol : optional @name("protocol");
-            metadata.connection.flow.destination_port : ternary @name("port");
+            metadata.connection.source : ternary @name("remote");
+            metadata.connection.protocol : optional @name("protocol");
+            metadata.connection.destination_port : ternary @name("port");
             metadata.connection.icmp_type : optional @name("icmp_type");
             metadata.connection.icmp_code : optional @name("icmp_code");
         }
@@ -95,8 +95,8 @@ control Routing(inout metadata_t metadata) {
         size = 65536;
     }
 
-    action interface(interface_t interface) {
-        metadata.receiver = interface;
+    action interface(interface_t receiver) {
+        metadata.receiver = receiver;
     }
     action no_mapping() {
         metadata.reason = drop_reason_t.no_mapping;

@@ -30,7 +30,7 @@ control Rewrite(inout headers_t headers, inout metadata_t metadata) {
         headers.outer.ip.ipv4 = {
             4, 5, dscp, NOT_ECT, payload_length + 20, 0, 0, 1, 0, 0, 64, PROTOCOL_UDP, 0, source, destination
         };
-        headers.outer.ip.ipv4.checksum = ipv4_checksum(headers.outer.ip.ipv4, headers.outer.ip.options);
+        headers.outer.ip.ipv4.checksum = ipv4_checksum(headers.outer.ip.ipv4);
         metadata.out_port = port;
     }
 
@@ -96,7 +96,7 @@ control Rewrite(inout headers_t headers, inout metadata_t metadata) {
             } else if (headers.ip.ipv4.ecn != metadata.ip.ecn) {
                 headers.ip.ipv4.ecn = metadata.ip.ecn;
                 headers.ip.ipv4.checksum = 0;
-                headers.ip.ipv4.checksum = ipv4_checksum(headers.ip.ipv4, headers.ip.options);
+                headers.ip.ipv4.checksum = ipv4_checksum_with_options(headers.ip.ipv4, headers.ip.options);
             }
         } else if (metadata.rewrite == rewrite_t.encapsulate) {
             hash_entropy();

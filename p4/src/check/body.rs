@@ -132,8 +132,16 @@ impl<'a> BodyChecker<'a> {
         innermost.declare(name, symbol)
     }
 
-    /// Makes a name a parameter in the innermost scope.
+    /// Makes a name a parameter in the innermost scope. Where a parameter has the name of a type, the reference compiler
+    /// reads the type.
     pub fn declare_parameter(&mut self, name: &Name, symbol: Symbol) -> Result<(), Problem> {
+        if self.checker.globals.get(&name.text).is_some_and(Symbol::is_type) {
+            return Err(Problem::new(
+                name.span,
+                format!("`{}` is a type", name.text),
+                "another name is needed",
+            ));
+        }
         self.scopes.last_mut().expect("a body has a scope").declare_parameter(name, symbol)
     }
 

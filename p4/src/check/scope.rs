@@ -45,6 +45,11 @@ pub enum Symbol {
 }
 
 impl Symbol {
+    /// Whether it names a type.
+    pub fn is_type(&self) -> bool {
+        matches!(self, Self::Type(_) | Self::BlockType(_) | Self::Package(_) | Self::Block(_))
+    }
+
     /// What it is, for messages.
     pub fn what(&self) -> &'static str {
         match self {

@@ -13,7 +13,21 @@ const STRUCTURES: &[(&str, &[&str])] = &[
     ("zone_t", &["interface", "from_network"]),
     ("tuple_t", &["source", "destination", "protocol", "source_port", "destination_port"]),
     ("connection_key_t", &["zone", "flow"]),
-    ("connection_t", &["initiator", "responder", "flow", "icmp_type", "icmp_code", "reply"]),
+    (
+        "connection_t",
+        &[
+            "initiator",
+            "responder",
+            "source",
+            "destination",
+            "protocol",
+            "source_port",
+            "destination_port",
+            "icmp_type",
+            "icmp_code",
+            "reply",
+        ],
+    ),
     ("fragment_t", &["zone", "source", "destination", "protocol", "identification", "ipv6"]),
 ];
 
@@ -167,13 +181,11 @@ fn show(connection: &NewConnection, reply: bool) -> Value {
     Value::List(vec![
         Value::bits(32, connection.initiator),
         Value::bits(32, connection.responder),
-        Value::List(vec![
-            Value::bits(128, tuple.source),
-            Value::bits(128, tuple.destination),
-            Value::bits(8, tuple.protocol),
-            Value::bits(16, tuple.source_port),
-            Value::bits(16, tuple.destination_port),
-        ]),
+        Value::bits(128, tuple.source),
+        Value::bits(128, tuple.destination),
+        Value::bits(8, tuple.protocol),
+        Value::bits(16, tuple.source_port),
+        Value::bits(16, tuple.destination_port),
         Value::bits(8, connection.icmp.0),
         Value::bits(8, connection.icmp.1),
         Value::Boolean(reply),
