@@ -5,16 +5,17 @@
 //! into ranges whose keys have the same rules; a flow is allowed when the two answers have a rule in common.
 
 mod allowed;
+mod index;
+mod rule_sets;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+pub use allowed::{Allowed, AllowedService};
+use index::RuleIndex;
 use ipnet::IpNet;
 
-pub use allowed::{Allowed, AllowedService};
-
-use crate::ranges::{AddressMap, AddressRange, Range, RangeMap, Space};
+use crate::ranges::Range;
 
 /// IANA protocol number of ICMP.
 pub(crate) const ICMP: u8 = 1;
@@ -94,14 +95,14 @@ impl Group {
         ingress: Option<&[Rule]>,
         egress: Option<&[Rule]>,
     ) -> bool {
-        self.ingress.rules == ingress.unwrap_or_default()
-            && self.egress.as_ref().map(|index| &index.rules[..]) == egress
+        self.ingress.rules() == ingress.unwrap_or_default()
+            && self.egress.as_ref().map(RuleIndex::rules) == egress
     }
 
     /// Whether both groups have the same name and the same rules, in any order.
     pub(crate) fn has_same_effect(&self, other: &Self) -> bool {
         let same = |a: &RuleIndex, b: &RuleIndex| {
-            a.rules == b.rules || canonical(&a.rules) == canonical(&b.rules)
+            a.rules() == b.rules() || canonical(a.rules()) == canonical(b.rules())
         };
         self.name == other.name
             && same(&self.ingress, &other.ingress)
@@ -219,259 +220,6 @@ impl Ord for Members {
 impl PartialOrd for Members {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
-    }
-}
-
-/// Rules of one direction, indexed by remote address and service.
-#[derive(Debug)]
-struct RuleIndex {
-    rules: Vec<Rule>,
-    sets: RuleSets,
-    by_remote: AddressMap<SetId>,
-    by_service: RangeMap<u32, SetId>,
-}
-
-impl RuleIndex {
-    fn compile(rules: Vec<Rule>) -> Self {
-        let mut sets = RuleSets::new(rules.len());
-        let by_remote = {
-            let remotes = Distinct::of(rules.iter().map(|rule| &rule.remote));
-            let (mut v4, mut v6) = (Vec::new(), Vec::new());
-            let mut add = |range: AddressRange, item: u32| match range {
-                AddressRange::V4(range) => v4.push((range, item)),
-                AddressRange::V6(range) => v6.push((range, item)),
-            };
-            for (remote, item) in remotes.items.iter().zip(0..) {
-                match remote {
-                    Remote::Any => {
-                        add(AddressRange::V4(Range::ALL), item);
-                        add(AddressRange::V6(Range::ALL), item);
-                    }
-                    Remote::Prefix(prefix) => add((*prefix).into(), item),
-                    Remote::Members(members) => members
-                        .addresses
-                        .iter()
-                        .for_each(|address| add(IpNet::from(*address).into(), item)),
-                }
-            }
-            AddressMap {
-                v4: classify(&v4, &remotes.rules, &mut sets),
-                v6: classify(&v6, &remotes.rules, &mut sets),
-            }
-        };
-        let by_service = {
-            let services = Distinct::of(rules.iter().map(|rule| rule.service));
-            let ranges: Vec<_> =
-                services.items.iter().zip(0..).map(|(service, item)| (service.0, item)).collect();
-            classify(&ranges, &services.rules, &mut sets)
-        };
-        sets.forget_contents();
-        Self { rules, sets, by_remote, by_service }
-    }
-
-    fn first_match(&self, flow: &FlowProperties) -> Option<usize> {
-        let remote = self.by_remote.get(flow.remote)?;
-        let service = self.by_service.get(Service::key_of(flow))?;
-        self.sets.first_in_both(*remote, *service).map(|rule| rule as usize)
-    }
-}
-
-/// Things that several rules may name, and for each the rules that do.
-struct Distinct<T> {
-    items: Vec<T>,
-    rules: Vec<Vec<u32>>,
-}
-
-impl<T: Copy + Eq + std::hash::Hash> Distinct<T> {
-    fn of(named: impl Iterator<Item = T>) -> Self {
-        let mut known: HashMap<T, usize> = HashMap::new();
-        let mut distinct = Self { items: Vec::new(), rules: Vec::new() };
-        for (item, rule) in named.zip(0..) {
-            let index = *known.entry(item).or_insert(distinct.items.len());
-            if let Some(rules) = distinct.rules.get_mut(index) {
-                rules.push(rule);
-            } else {
-                distinct.items.push(item);
-                distinct.rules.push(vec![rule]);
-            }
-        }
-        distinct
-    }
-}
-
-/// Cuts a key space so that all keys of a piece are in the same items' ranges, and gives each piece the set of those
-/// items' rules.
-fn classify<K: Space>(
-    ranges: &[(Range<K>, u32)],
-    rules_of: &[Vec<u32>],
-    sets: &mut RuleSets,
-) -> RangeMap<K, SetId> {
-    let mut edges: Vec<(K, u32, bool)> = Vec::with_capacity(ranges.len() * 2);
-    for (range, item) in ranges {
-        edges.push((range.first, *item, true));
-        if let Some(behind) = range.last.next() {
-            edges.push((behind, *item, false));
-        }
-    }
-    edges.sort_unstable_by_key(|(key, ..)| *key);
-
-    // How many ranges of each item are open; an item's ranges may overlap.
-    let mut open: Vec<u32> = vec![0; rules_of.len()];
-    let mut open_items = BitSet::new(rules_of.len());
-    let mut known: HashMap<Box<[u64]>, SetId> = HashMap::new();
-    let mut map = RangeMap::new(sets.intern(Vec::new()));
-    for edges in edges.chunk_by(|a, b| a.0 == b.0) {
-        for (_, item, opens) in edges {
-            let count = &mut open[*item as usize];
-            if *opens {
-                *count += 1;
-            } else {
-                *count -= 1;
-            }
-            open_items.set(*item, *count > 0);
-        }
-        let set = *known.entry_ref(&open_items.words[..]).or_insert_with(|| {
-            sets.intern(
-                open_items.ones().flat_map(|item| &rules_of[item as usize]).copied().collect(),
-            )
-        });
-        map.push(edges[0].0, set);
-    }
-    map
-}
-
-/// A set of small numbers, one bit each.
-struct BitSet {
-    words: Vec<u64>,
-}
-
-impl BitSet {
-    fn new(numbers: usize) -> Self {
-        Self { words: vec![0; numbers.div_ceil(64)] }
-    }
-
-    fn set(&mut self, number: u32, present: bool) {
-        let (word, bit) = (&mut self.words[number as usize / 64], 1 << (number % 64));
-        if present {
-            *word |= bit;
-        } else {
-            *word &= !bit;
-        }
-    }
-
-    fn ones(&self) -> impl Iterator<Item = u32> {
-        self.words.iter().zip((0..).step_by(64)).flat_map(|(word, base)| {
-            let mut rest = *word;
-            std::iter::from_fn(move || {
-                let bit = (rest != 0).then(|| rest.trailing_zeros())?;
-                rest &= rest - 1;
-                Some(base + bit)
-            })
-        })
-    }
-}
-
-/// A set in a [`RuleSets`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct SetId(u32);
-
-/// Sets of rules, equal ones once. Small sets are lists, others bits, so that a group whose rules hardly overlap
-/// stays small however many it has.
-#[derive(Debug)]
-struct RuleSets {
-    /// 64-bit words that a bit set has.
-    stride: usize,
-    /// Where each set is.
-    sets: Vec<RuleSet>,
-    lists: Vec<u32>,
-    bits: Vec<u64>,
-    known: HashMap<Vec<u32>, SetId>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum RuleSet {
-    /// Ascending rule numbers, `lists[start..end]`.
-    List { start: usize, end: usize },
-    /// `bits[start..start + stride]`.
-    Bits { start: usize },
-}
-
-impl RuleSets {
-    fn new(rules: usize) -> Self {
-        let stride = rules.div_ceil(64);
-        Self {
-            stride,
-            sets: Vec::new(),
-            lists: Vec::new(),
-            bits: Vec::new(),
-            known: HashMap::new(),
-        }
-    }
-
-    fn intern(&mut self, mut rules: Vec<u32>) -> SetId {
-        rules.sort_unstable();
-        if let Some(id) = self.known.get(&rules) {
-            return *id;
-        }
-        let id = SetId(self.sets.len() as u32);
-        // A list where it takes no more memory than bits.
-        self.sets.push(if rules.len() <= self.stride * 2 {
-            let start = self.lists.len();
-            self.lists.extend_from_slice(&rules);
-            RuleSet::List { start, end: self.lists.len() }
-        } else {
-            let start = self.bits.len();
-            self.bits.resize(start + self.stride, 0);
-            for rule in &rules {
-                self.bits[start + *rule as usize / 64] |= 1 << (rule % 64);
-            }
-            RuleSet::Bits { start }
-        });
-        self.known.insert(rules, id);
-        id
-    }
-
-    /// Frees what only [`RuleSets::intern`] needs.
-    fn forget_contents(&mut self) {
-        self.known = HashMap::new();
-        self.sets.shrink_to_fit();
-        self.lists.shrink_to_fit();
-        self.bits.shrink_to_fit();
-    }
-
-    fn list(&self, start: usize, end: usize) -> &[u32] {
-        self.lists.get(start..end).unwrap_or_default()
-    }
-
-    fn words(&self, start: usize) -> &[u64] {
-        self.bits.get(start..).and_then(|rest| rest.get(..self.stride)).unwrap_or_default()
-    }
-
-    fn contains(&self, set: RuleSet, rule: u32) -> bool {
-        match set {
-            RuleSet::List { start, end } => self.list(start, end).binary_search(&rule).is_ok(),
-            RuleSet::Bits { start } => self
-                .words(start)
-                .get(rule as usize / 64)
-                .is_some_and(|word| word & (1 << (rule % 64)) != 0),
-        }
-    }
-
-    /// The first rule that is in both sets.
-    fn first_in_both(&self, a: SetId, b: SetId) -> Option<u32> {
-        match (*self.sets.get(a.0 as usize)?, *self.sets.get(b.0 as usize)?) {
-            (RuleSet::Bits { start: a }, RuleSet::Bits { start: b }) => self
-                .words(a)
-                .iter()
-                .zip(self.words(b))
-                .zip((0..).step_by(64))
-                .map(|((a, b), base)| (a & b, base))
-                .find(|(common, _)| *common != 0)
-                .map(|(common, base): (u64, u32)| base + common.trailing_zeros()),
-            (RuleSet::List { start, end }, other) | (other, RuleSet::List { start, end }) => {
-                self.list(start, end).iter().copied().find(|rule| self.contains(other, *rule))
-            }
-        }
     }
 }
 

@@ -1,36 +1,14 @@
 //! The whole of a key space cut into ranges, each with a value: the index behind routes and policy.
 
+mod map;
+mod space;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// A key space: all numbers of an unsigned type.
-pub(crate) trait Space: Copy + Ord {
-    /// The first key.
-    const FIRST: Self;
-    /// The last key.
-    const LAST: Self;
-    /// The key behind this one.
-    fn next(self) -> Option<Self>;
-}
-
-impl Space for u32 {
-    const FIRST: Self = 0;
-    const LAST: Self = Self::MAX;
-
-    fn next(self) -> Option<Self> {
-        self.checked_add(1)
-    }
-}
-
-impl Space for u128 {
-    const FIRST: Self = 0;
-    const LAST: Self = Self::MAX;
-
-    fn next(self) -> Option<Self> {
-        self.checked_add(1)
-    }
-}
+pub(crate) use map::RangeMap;
+pub(crate) use space::Space;
 
 /// Keys from `first` to `last`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,48 +42,43 @@ impl From<IpNet> for AddressRange {
     }
 }
 
-/// The key space cut into ranges without gaps. Neighbouring ranges have different values.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RangeMap<K, V> {
-    /// First keys, ascending.
-    starts: Vec<K>,
-    /// One for each start.
-    values: Vec<V>,
+/// The key space cut into ranges without gaps, in their order. Neighbouring ranges have different values.
+#[derive(Debug)]
+pub(crate) struct Ranges<K, V> {
+    /// Each range's first key and its value.
+    ranges: Vec<(K, V)>,
 }
 
-impl<K: Space, V: PartialEq> RangeMap<K, V> {
+impl<K: Space, V: PartialEq + Copy> Ranges<K, V> {
     /// One range over everything.
     pub(crate) fn new(everywhere: V) -> Self {
-        Self { starts: vec![K::FIRST], values: vec![everywhere] }
+        Self { ranges: vec![(K::FIRST, everywhere)] }
     }
 
     /// From `start` to the end of the space, `value`. To be called with ascending starts; the last of several calls
     /// with the same start counts.
     pub(crate) fn push(&mut self, start: K, value: V) {
-        if self.starts.last().is_some_and(|last| *last == start) {
-            self.starts.pop();
-            self.values.pop();
+        if self.ranges.last().is_some_and(|(last, _)| *last == start) {
+            self.ranges.pop();
         }
-        if self.values.last() != Some(&value) {
-            self.starts.push(start);
-            self.values.push(value);
+        if self.ranges.last().is_none_or(|(_, last)| *last != value) {
+            self.ranges.push((start, value));
         }
     }
 
-    /// The value of a key.
-    pub(crate) fn get(&self, key: K) -> Option<&V> {
-        let after = self.starts.partition_point(|start| *start <= key);
-        self.values.get(after.checked_sub(1)?)
+    /// The same for look-ups.
+    pub(crate) fn index(self) -> RangeMap<K, V> {
+        RangeMap::new(self.ranges)
     }
 }
 
-impl<K: Space, V: PartialEq + Copy> RangeMap<K, Option<V>> {
+impl<K: Space, V: PartialEq + Copy + Default> Ranges<K, V> {
     /// Longest match: each key has the value of the narrowest range around it. Of two ranges one contains the other or
-    /// they are disjoint, as prefixes are; of equal ones the first given counts.
+    /// they are disjoint, as prefixes are; of equal ones the first given counts. Keys in none have the default value.
     pub(crate) fn narrowest(mut ranges: Vec<(Range<K>, V)>) -> Self {
         ranges.sort_by_key(|(range, _)| (range.first, std::cmp::Reverse(range.last)));
         ranges.dedup_by_key(|(range, _)| *range);
-        let mut map = Self::new(None);
+        let mut map = Self::new(V::default());
         let mut around: Vec<(K, V)> = Vec::new();
         let close = |map: &mut Self, around: &mut Vec<(K, V)>, before: Option<K>| {
             while let Some((last, _)) =
@@ -113,14 +86,14 @@ impl<K: Space, V: PartialEq + Copy> RangeMap<K, Option<V>> {
             {
                 around.pop();
                 if let Some(next) = last.next() {
-                    map.push(next, around.last().map(|(_, value)| *value));
+                    map.push(next, around.last().map(|(_, value)| *value).unwrap_or_default());
                 }
             }
         };
         for (range, value) in ranges {
             close(&mut map, &mut around, Some(range.first));
             around.push((range.last, value));
-            map.push(range.first, Some(value));
+            map.push(range.first, value);
         }
         close(&mut map, &mut around, None);
         map
@@ -128,15 +101,15 @@ impl<K: Space, V: PartialEq + Copy> RangeMap<K, Option<V>> {
 }
 
 /// Something for every IPv4 and every IPv6 address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct AddressMap<V> {
     pub(crate) v4: RangeMap<u32, V>,
     pub(crate) v6: RangeMap<u128, V>,
 }
 
-impl<V: PartialEq> AddressMap<V> {
+impl<V: Copy> AddressMap<V> {
     /// The value of an address.
-    pub(crate) fn get(&self, address: IpAddr) -> Option<&V> {
+    pub(crate) fn get(&self, address: IpAddr) -> Option<V> {
         match address {
             IpAddr::V4(a) => self.v4.get(a.to_bits()),
             IpAddr::V6(a) => self.v6.get(a.to_bits()),
@@ -144,8 +117,8 @@ impl<V: PartialEq> AddressMap<V> {
     }
 }
 
-impl<V: PartialEq + Copy> AddressMap<Option<V>> {
-    /// Longest prefix match; of equal prefixes the first counts.
+impl<V: PartialEq + Copy + Default> AddressMap<V> {
+    /// Longest prefix match; of equal prefixes the first counts. Addresses in none have the default value.
     pub(crate) fn longest_prefix(prefixes: impl IntoIterator<Item = (IpNet, V)>) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (prefix, value) in prefixes {
@@ -154,6 +127,6 @@ impl<V: PartialEq + Copy> AddressMap<Option<V>> {
                 AddressRange::V6(range) => v6.push((range, value)),
             }
         }
-        Self { v4: RangeMap::narrowest(v4), v6: RangeMap::narrowest(v6) }
+        Self { v4: Ranges::narrowest(v4).index(), v6: Ranges::narrowest(v6).index() }
     }
 }

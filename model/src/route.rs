@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use hashbrown::HashMap;
 use ipnet::IpNet;
 
 use crate::ranges::AddressMap;
@@ -27,14 +28,29 @@ pub struct RouteSet {
     pub generation: u32,
     /// Sorted by prefix, each prefix once.
     routes: Vec<(IpNet, RouteTarget)>,
-    index: AddressMap<Option<RouteTarget>>,
+    index: AddressMap<TargetId>,
+    /// By [`TargetId`], each once; first, that there is none.
+    targets: Vec<Option<RouteTarget>>,
 }
+
+/// A place in a set's targets. What the index holds for each range is small, and that there is no route takes no branch
+/// of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct TargetId(u32);
 
 impl RouteSet {
     /// Compiles routes that [`RouteSet::effective`] returned.
     pub(crate) fn compile(routes: Vec<(IpNet, RouteTarget)>, generation: u32) -> Self {
-        let index = AddressMap::longest_prefix(routes.iter().copied());
-        Self { generation, routes, index }
+        let mut targets = vec![None];
+        let mut known: HashMap<RouteTarget, TargetId> = HashMap::new();
+        let index = AddressMap::longest_prefix(routes.iter().map(|(prefix, target)| {
+            let id = *known.entry(*target).or_insert_with(|| {
+                targets.push(Some(*target));
+                TargetId(targets.len() as u32 - 1)
+            });
+            (*prefix, id)
+        }));
+        Self { generation, routes, index, targets }
     }
 
     /// A table's routes and those that the VPC's CIDRs imply, in the one order that equal sets share.
@@ -54,7 +70,8 @@ impl RouteSet {
     /// The most specific route for a destination.
     #[must_use]
     pub fn lookup(&self, destination: IpAddr) -> Option<RouteTarget> {
-        *self.index.get(destination)?
+        let TargetId(id) = self.index.get(destination)?;
+        *self.targets.get(id as usize)?
     }
 
     /// All routes, sorted by prefix.

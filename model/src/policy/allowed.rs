@@ -33,13 +33,13 @@ pub enum AllowedService {
 impl Group {
     /// What may come in to its members; in the order of intent.
     pub fn ingress_rules(&self) -> impl Iterator<Item = Allowed> {
-        self.ingress.rules.iter().map(Allowed::from)
+        self.ingress.rules().iter().map(Allowed::from)
     }
 
     /// What its members may send; `None` when that is everything.
     #[must_use]
     pub fn egress_rules(&self) -> Option<impl Iterator<Item = Allowed>> {
-        Some(self.egress.as_ref()?.rules.iter().map(Allowed::from))
+        Some(self.egress.as_ref()?.rules().iter().map(Allowed::from))
     }
 }
 

@@ -1,0 +1,123 @@
+//! What intent costs before it is in force: read, checked, compiled; and how much memory it takes then.
+//!
+//!     cargo bench -p model --bench control
+//!
+//! Each thing is done once: it takes seconds. Both times are printed, the wall's, which needs a quiet machine, and the
+//! processor's, of all threads together.
+
+mod load;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use load::{Chance, Load, NODE};
+use model::intent::Intent;
+use model::snapshot::Snapshot;
+use rustix::time::{ClockId, clock_gettime};
+
+/// Does something, and says how long it took.
+fn timed<T>(what: &str, done: impl FnOnce() -> T) -> T {
+    let cpu = || Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default();
+    let (wall_before, cpu_before) = (Instant::now(), cpu());
+    let result = done();
+    let (wall, cpu) = (wall_before.elapsed(), cpu().saturating_sub(cpu_before));
+    println!(
+        "  {what:<40} {:>12.3} ms {:>12.3} ms of CPU",
+        wall.as_secs_f64() * 1e3,
+        cpu.as_secs_f64() * 1e3
+    );
+    result
+}
+
+/// Bytes of memory that the process has.
+fn resident() -> f64 {
+    let text = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    let kilobytes = text.lines().find_map(|line| {
+        line.strip_prefix("Rss:")?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok()
+    });
+    kilobytes.unwrap_or_default() * 1024.0
+}
+
+fn compile(intent: &Intent, previous: Option<&Snapshot>) -> Snapshot {
+    Snapshot::compile(intent, NODE, previous).expect("a known node")
+}
+
+/// Prints by how much a snapshot makes the process grow, for each of `count` things.
+fn memory(what: &str, count: u32, load: &Load) {
+    let intent = load.intent();
+    let before = resident();
+    let snapshot = compile(&intent, None);
+    println!("  {what:<40} {:>12.0} bytes each", (resident() - before) / f64::from(count));
+    drop(snapshot);
+}
+
+/// A group's rules, each with a prefix and a port; the first one's port is given.
+fn rules(count: u32, first_port: u32, chance: &mut Chance) -> impl Iterator<Item = String> {
+    (0..count).map(move |number| {
+        let [_, a, b, c] = (chance.below(1 << 23) | 1 << 23).to_be_bytes();
+        let port = if number == 0 { first_port } else { chance.below(1 << 16) };
+        format!("{{protocol: tcp, ports: {port}, from: {{cidr: {a}.{b}.{c}.0/24}}}}")
+    })
+}
+
+/// Local interfaces, each with a group of its own, and remote ones on 1,000 nodes.
+fn load(interfaces: u32, rules_each: u32, remote: u32, first_port: u32) -> Load {
+    let mut load = Load::new(false);
+    let mut chance = Chance(1);
+    for node in 0..1000 {
+        load.node(&format!("node-{node}"), node + 1);
+    }
+    for number in 0..interfaces {
+        let port = if number == 0 { first_port } else { 80 };
+        let group = format!("group-{number}");
+        load.group(&group, rules(rules_each, port, &mut chance));
+        load.interface(number, NODE, number, &group);
+    }
+    load.group("far", std::iter::empty());
+    for number in 0..remote {
+        load.interface(
+            interfaces + number,
+            &format!("node-{}", number % 1000),
+            number / 1000,
+            "far",
+        );
+    }
+    load
+}
+
+fn times(interfaces: u32, rules_each: u32, remote: u32) {
+    let text = load(interfaces, rules_each, remote, 80);
+    println!(
+        "{interfaces} interfaces of {rules_each} rules, {remote} remote ones, {} MB of YAML:",
+        text.0.len() >> 20
+    );
+    let intent = timed("read and checked", || text.intent());
+    let snapshot = timed("compiled", || compile(&intent, None));
+    timed("compiled again, nothing changed", || compile(&intent, Some(&snapshot)));
+    let changed = load(interfaces, rules_each, remote, 81).intent();
+    timed("compiled with another port in one rule", || compile(&changed, Some(&snapshot)));
+}
+
+fn main() {
+    times(100, 1000, 100_000);
+    times(1000, 1000, 1_000_000);
+
+    println!("Memory of a snapshot:");
+    let mut one = load(0, 0, 0, 80);
+    one.group("group", rules(100_000, 80, &mut Chance(2)));
+    one.interface(0, NODE, 0, "group");
+    memory("a rule, of 100,000 in a group", 100_000, &one);
+
+    let mut one = Load::new(true);
+    let route = |number: u32| {
+        let [_, a, b, c] = (number * 16 + (1 << 22)).to_be_bytes();
+        format!("\n    - {{destination: {a}.{b}.{c}.0/24, via: {{blackhole: {{}}}}}}")
+    };
+    let routes: String = (0..100_000).map(route).collect();
+    one.object("RouteTable", "routes", &format!("\n  vpc: vpc\n  routes:{routes}"));
+    one.group("group", std::iter::empty());
+    one.interface(0, NODE, 0, "group");
+    memory("a route, of 100,000 in a table", 100_000, &one);
+
+    memory("a mapping, of 100,000", 100_000, &load(1, 0, 100_000, 80));
+}
