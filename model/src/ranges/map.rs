@@ -168,7 +168,7 @@ mod tests {
 
     fn finds<K: Space + std::fmt::Debug>(
         keys: impl Iterator<Item = K>,
-        near: impl Fn(K) -> [K; 3],
+        near: impl Fn(K) -> [K; 4],
     ) -> Result<(), TestCaseError> {
         let mut starts: BTreeMap<K, u32> = keys.zip(1..).collect();
         starts.insert(K::FIRST, 0);
@@ -183,10 +183,13 @@ mod tests {
     proptest! {
         #[test]
         fn each_key_has_the_value_of_its_range(keys in keys(), shift in 0u32..97) {
-            finds(keys.iter().copied(), |key| [key.wrapping_sub(1), key, key.wrapping_add(1)])?;
+            // Beside each start, and far from all.
+            finds(keys.iter().copied(), |key| {
+                [key.wrapping_sub(1), key, key.wrapping_add(1), key ^ 1 << 30]
+            })?;
             finds(
                 keys.iter().map(|key| u128::from(*key) << shift),
-                |key| [key.wrapping_sub(1), key, key.wrapping_add(1)],
+                |key| [key.wrapping_sub(1), key, key.wrapping_add(1), key ^ 1 << 126],
             )?;
         }
     }

@@ -12,8 +12,8 @@ pub(crate) trait Space: Copy + Ord {
     /// The key behind this one.
     fn next(self) -> Option<Self>;
 
-    /// How far this key is behind another one, in steps of `1 << shift` keys. `shift` is less than a key's bits,
-    /// and the other key not behind this one.
+    /// How far this key is behind another one, in steps of `1 << shift` keys; `u64::MAX` where it is farther than that.
+    /// `shift` is less than a key's bits, and the other key not behind this one.
     fn steps_behind(self, other: Self, shift: u32) -> u64;
 
     /// Bits that this key's distance behind another one takes.
@@ -32,9 +32,8 @@ macro_rules! space {
             }
 
             #[inline]
-            #[allow(clippy::cast_lossless, reason = "lossless for one of the types only")]
             fn steps_behind(self, other: Self, shift: u32) -> u64 {
-                (self.wrapping_sub(other) >> shift) as u64
+                u64::try_from(self.wrapping_sub(other) >> shift).unwrap_or(u64::MAX)
             }
 
             fn bits_behind(self, other: Self) -> u32 {
