@@ -1,55 +1,77 @@
-//! From a table's operations and an entry's values to the actions of a rule.
+//! From what a draft does and an entry's values to the actions of a rule.
 
-use rte_flow::{Action, FieldId, FieldRef, ModifyField, ModifyOperation, RawEncap};
+use rte_flow::{Action, ActionKind, FieldId, FieldRef, ModifyField, ModifyOperation, RawEncap};
 
+use crate::draft::{Act, Draft, FOUND_TAG, TUNNEL_TAG, ZONE_TAG};
 use crate::entry::{Destination, Entry};
 use crate::layout::Operation;
-use crate::pattern::{TUNNEL_TAG, ZONE_TAG};
 
-/// The actions of an entry's rule.
-pub(crate) fn actions(entry: &Entry) -> Vec<Action> {
-    variant(entry).iter().flat_map(|operation| actions_of(*operation, entry)).collect()
+/// The actions of a draft, with the values of an entry; `number` is what the rule after it knows it by.
+pub(crate) fn actions(draft: &Draft, entry: &Entry, number: u32) -> Vec<Action> {
+    draft.acts.iter().filter_map(|act| action(*act, entry, number)).collect()
 }
 
-/// Which of its table's variants an entry is.
-fn variant(entry: &Entry) -> &'static [Operation] {
-    let variants = entry.table().layout().variants;
-    let number = usize::from(matches!(
-        entry,
-        Entry::VmConnection { destination: Destination::Tunnel(_), .. }
-    ));
-    variants.get(number).copied().unwrap_or_default()
+/// The actions of a draft that has no values of its own.
+pub(crate) fn shared_actions(draft: &Draft, number: u32) -> Vec<Action> {
+    draft.acts.iter().filter_map(|act| valueless(*act, number)).collect()
 }
 
-fn actions_of(operation: Operation, entry: &Entry) -> Vec<Action> {
-    match (operation, entry) {
+fn valueless(act: Act, number: u32) -> Option<Action> {
+    match act {
+        Act::Note => Some(set_tag(FOUND_TAG, number)),
+        Act::Jump(group) => Some(Action::Jump(group)),
+        Act::Operation(_) => None,
+    }
+}
+
+/// An entry without a value for an operation of its table does not exist; a test over all tables says so.
+fn action(act: Act, entry: &Entry, number: u32) -> Option<Action> {
+    let Act::Operation(operation) = act else { return valueless(act, number) };
+    Some(match (operation, entry) {
         (
             Operation::SetZone,
             Entry::VmDispatch { zone, .. } | Entry::TunnelDispatch { zone, .. },
-        ) => vec![set_tag(ZONE_TAG, zone.number())],
+        ) => set_tag(ZONE_TAG, zone.number()),
         (
             Operation::SetTunnel,
             Entry::VmConnection { destination: Destination::Tunnel(tunnel), .. },
-        ) => vec![set_tag(TUNNEL_TAG, tunnel.0)],
-        (Operation::Jump(table), _) => vec![Action::Jump(table.layout().group)],
-        (Operation::Decapsulate, _) => vec![Action::VxlanDecap],
-        (Operation::Count, _) => vec![Action::Count(0)],
-        (Operation::SetMacs, Entry::VmConnection { macs, .. }) => {
-            [(FieldId::MacDst, macs.destination), (FieldId::MacSrc, macs.source)]
-                .map(|(field, mac)| Action::ModifyField(ModifyField::set(field, number(mac.0))))
-                .to_vec()
+        ) => set_tag(TUNNEL_TAG, tunnel.0),
+        (Operation::Decapsulate, _) => Action::VxlanDecap,
+        (Operation::Count, _) => Action::Count(0),
+        (Operation::SetSourceMac, Entry::VmConnection { macs, .. }) => {
+            set_mac(FieldId::MacSrc, macs.source.0)
+        }
+        (Operation::SetDestinationMac, Entry::VmConnection { macs, .. }) => {
+            set_mac(FieldId::MacDst, macs.destination.0)
         }
         (Operation::Encapsulate, Entry::Encapsulation { header, .. }) => {
-            vec![Action::RawEncap(RawEncap { data: header.clone(), preserve: None })]
+            Action::RawEncap(RawEncap { data: header.clone(), preserve: None })
         }
         (
             Operation::Deliver,
             Entry::Encapsulation { port, .. }
             | Entry::TunnelConnection { port, .. }
             | Entry::VmConnection { destination: Destination::Port(port), .. },
-        ) => vec![Action::RepresentedPort(port.0)],
-        // An entry without a value for an operation of its table does not exist; a test over all tables says so.
-        _ => Vec::new(),
+        ) => Action::RepresentedPort(port.0),
+        _ => return None,
+    })
+}
+
+/// The kind of action that something is done by.
+pub(crate) const fn kind(act: Act) -> ActionKind {
+    match act {
+        Act::Jump(_) => ActionKind::Jump,
+        Act::Note => ActionKind::ModifyField,
+        Act::Operation(operation) => match operation {
+            Operation::Count => ActionKind::Count,
+            Operation::Decapsulate => ActionKind::VxlanDecap,
+            Operation::Encapsulate => ActionKind::RawEncap,
+            Operation::Deliver => ActionKind::RepresentedPort,
+            Operation::SetZone
+            | Operation::SetTunnel
+            | Operation::SetSourceMac
+            | Operation::SetDestinationMac => ActionKind::ModifyField,
+        },
     }
 }
 
@@ -59,27 +81,31 @@ fn set_tag(index: u8, value: u32) -> Action {
     Action::ModifyField(ModifyField::immediate(ModifyOperation::Set, tag, bits, value.into()))
 }
 
-fn number(octets: [u8; 6]) -> u128 {
-    octets.iter().fold(0, |number, octet| number << 8 | u128::from(*octet))
+fn set_mac(field: FieldId, octets: [u8; 6]) -> Action {
+    let number = octets.iter().fold(0, |number, octet| number << 8 | u128::from(*octet));
+    Action::ModifyField(ModifyField::set(field, number))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nic::samples;
+    use crate::layout::TABLES;
+    use crate::samples::samples;
 
     #[test]
-    fn every_operation_of_every_variant_is_done() {
+    fn every_operation_of_every_action_is_done_as_its_kind() {
         let samples = samples();
         for entry in &samples {
-            for operation in variant(entry) {
-                assert!(!actions_of(*operation, entry).is_empty(), "{operation:?} of {entry:?}");
+            for act in Draft::of(entry).acts {
+                let done = action(act, entry, 1).map(|action| action.kind());
+                assert_eq!(done, Some(kind(act)), "{act:?} of {entry:?}");
             }
         }
-        for layout in crate::layout::TABLES {
-            for wanted in layout.variants {
-                let of_table = samples.iter().filter(|entry| entry.table() == layout.table);
-                assert!(of_table.map(variant).any(|is| is == *wanted), "no sample of {wanted:?}");
+        for layout in TABLES {
+            for wanted in layout.actions {
+                let has =
+                    |entry: &Entry| entry.table() == layout.table && entry.verb() == wanted.verb;
+                assert!(samples.iter().any(has), "no sample of {wanted:?}");
             }
         }
     }

@@ -7,6 +7,7 @@ use rte_flow::FlowError;
 use thiserror::Error;
 
 use crate::entry::{Destination, Entry, Macs, Transport};
+use crate::legalise::Refusal;
 use crate::nic::Nic;
 
 /// Why a direction of a connection is not in the NIC.
@@ -30,7 +31,10 @@ pub enum NotOffloaded {
     /// The NIC has no room.
     #[error("the NIC's table is full")]
     TableFull,
-    /// The NIC, or its profile, refuses the rule.
+    /// The profile has no rules for it.
+    #[error("no rule for it is legal: {0}")]
+    Illegal(Refusal),
+    /// The NIC refuses the rule.
     #[error("refused: {0}")]
     Refused(FlowError),
     /// The NIC was asked to insert the rule and does not answer.
@@ -52,7 +56,7 @@ impl NotOffloaded {
             Self::Steps => "steps",
             Self::StaticPart(_) => "static_rules",
             Self::TableFull => "nic_table_full",
-            Self::Refused(_) => "refused",
+            Self::Illegal(_) | Self::Refused(_) => "refused",
             Self::Unanswered => "unanswered",
             Self::NoEffect => "no_effect",
         }

@@ -1,10 +1,12 @@
 //! A rule before it is written in `rte_flow`: the table it goes into and the values of that table's fields.
 
+use std::net::IpAddr;
+
 use model::decision::Zone;
 use model::snapshot::TunnelId;
 use packet::{Family, Mac, Tuple, Vni, VtepAddr};
 
-use crate::layout::Table;
+use crate::layout::{Field, Table, Verb};
 
 /// An ethdev port number, as items and actions name ports.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -143,6 +145,48 @@ pub enum Entry {
     },
 }
 
+/// What an entry asks of a field.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Value {
+    /// That what the field says holds.
+    Holds,
+    /// This port.
+    Port(EthdevPort),
+    /// This zone.
+    Zone(Zone),
+    /// This tunnel.
+    Tunnel(TunnelId),
+    /// This MAC.
+    Mac(Mac),
+    /// This address.
+    Address(IpAddr),
+    /// This transport.
+    Transport(Transport),
+    /// This TCP or UDP port.
+    TransportPort(u16),
+    /// At most so many bytes of IP packet.
+    AtMost(u16),
+    /// This VNI.
+    Vni(Vni),
+}
+
+/// The headers that rules look through.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Layers {
+    /// Family of the tunnel's headers; none for packets without a tunnel, or where nobody looks at headers.
+    pub outer: Option<Family>,
+    /// Whether the (inner) Ethernet header is among them.
+    pub link: bool,
+    /// Family of the (inner) packet, where it counts.
+    pub family: Option<Family>,
+    /// Transport of the (inner) packet, where it counts.
+    pub transport: Option<Transport>,
+}
+
+const fn family_of(address: IpAddr) -> Family {
+    if address.is_ipv4() { Family::V4 } else { Family::V6 }
+}
+
 impl Entry {
     /// The table it goes into.
     #[must_use]
@@ -154,8 +198,105 @@ impl Entry {
             Self::TunnelChecks { .. } => Table::TunnelChecks,
             Self::VmConnection { .. } => Table::VmConnections,
             Self::TunnelConnection { .. } => Table::TunnelConnections,
-            Self::Encapsulation { .. } => Table::Encapsulation,
+            Self::Encapsulation { .. } => Table::Tunnels,
         }
+    }
+
+    /// Its table's action that it has.
+    #[must_use]
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::VmDispatch { .. } | Self::TunnelDispatch { .. } => Verb::CheckedFor,
+            Self::VmChecks { .. } | Self::TunnelChecks { .. } => Verb::GoOn,
+            Self::VmConnection { destination: Destination::Port(_), .. } => Verb::Deliver,
+            Self::VmConnection { destination: Destination::Tunnel(_), .. } => Verb::ToTunnel,
+            Self::TunnelConnection { .. } => Verb::DecapsulateAndDeliver,
+            Self::Encapsulation { header, .. } => match header.get(12..14) {
+                Some([0x86, 0xdd]) => Verb::EncapsulateIpv6,
+                _ => Verb::EncapsulateIpv4,
+            },
+        }
+    }
+
+    /// The headers that its rule looks through.
+    #[must_use]
+    pub const fn layers(&self) -> Layers {
+        let (outer, family, transport) = match self {
+            Self::VmDispatch { family, .. } => (None, Some(*family), None),
+            Self::TunnelDispatch { vtep, .. } => (Some(family_of(vtep.ip())), None, None),
+            Self::VmChecks { family, transport } => (None, Some(*family), Some(*transport)),
+            Self::TunnelChecks { outer, family, transport } => {
+                (Some(*outer), Some(*family), Some(*transport))
+            }
+            Self::VmConnection { tuple, transport, .. } => {
+                (None, Some(tuple.family()), Some(*transport))
+            }
+            Self::TunnelConnection { outer_source, tuple, transport, .. } => {
+                (Some(family_of(outer_source.ip())), Some(tuple.family()), Some(*transport))
+            }
+            Self::Encapsulation { .. } => (None, None, None),
+        };
+        Layers { outer, link: !matches!(self, Self::Encapsulation { .. }), family, transport }
+    }
+
+    /// What it asks of a field of its table; nothing of the source MAC of an interface that may use any.
+    ///
+    /// A field that it has no value for is not asked: which fields a table has and which values its entries carry is held
+    /// together by a test over all tables.
+    #[must_use]
+    pub fn value(&self, field: Field) -> Option<Value> {
+        Some(match (field, self) {
+            (
+                Field::IngressPort,
+                Self::VmDispatch { port, .. } | Self::TunnelDispatch { port, .. },
+            ) => Value::Port(*port),
+            (
+                Field::Zone,
+                Self::VmConnection { zone, .. } | Self::TunnelConnection { zone, .. },
+            ) => Value::Zone(*zone),
+            (Field::Tunnel, Self::Encapsulation { tunnel, .. }) => Value::Tunnel(*tunnel),
+            (Field::SourceMac, Self::VmDispatch { source_mac, .. }) => Value::Mac((*source_mac)?),
+            (Field::DestinationMac, Self::TunnelDispatch { destination_mac, .. }) => {
+                Value::Mac(*destination_mac)
+            }
+            (Field::Length, Self::VmDispatch { mtu, .. }) => Value::AtMost(*mtu),
+            (Field::OuterDestination, Self::TunnelDispatch { vtep, .. }) => {
+                Value::Address(vtep.ip())
+            }
+            (Field::OuterSource, Self::TunnelConnection { outer_source, .. }) => {
+                Value::Address(outer_source.ip())
+            }
+            (Field::Vni, Self::TunnelDispatch { vni, .. }) => Value::Vni(*vni),
+            (
+                Field::Whole,
+                Self::VmChecks { transport, .. } | Self::TunnelChecks { transport, .. },
+            ) => Value::Transport(*transport),
+            (
+                Field::NoVlan
+                | Field::HeaderLength
+                | Field::NoTcpTransition
+                | Field::Integrity
+                | Field::OuterNotEct
+                | Field::OuterNoVlan
+                | Field::OuterWhole
+                | Field::OuterIntegrity
+                | Field::VniValid,
+                _,
+            ) => Value::Holds,
+            (
+                field,
+                Self::VmConnection { tuple, transport, .. }
+                | Self::TunnelConnection { tuple, transport, .. },
+            ) => match field {
+                Field::Source => Value::Address(tuple.source()),
+                Field::Destination => Value::Address(tuple.destination()),
+                Field::Protocol => Value::Transport(*transport),
+                Field::SourcePort => Value::TransportPort(tuple.source_port()),
+                Field::DestinationPort => Value::TransportPort(tuple.destination_port()),
+                _ => return None,
+            },
+            _ => return None,
+        })
     }
 
     /// How many bytes of each packet that a rule of this entry sees are headers of a tunnel.

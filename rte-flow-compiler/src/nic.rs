@@ -1,18 +1,18 @@
 //! The NIC that rules are made for: its profile and its ports.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use model::decision::{Side, Zone};
-use model::snapshot::{InterfaceId, TunnelId, VfIndex};
-use packet::{Family, Mac, Tuple, Vni, VtepAddr, VxlanHeader, VxlanTunnel};
-use rte_flow::{Api, Attributes, Context, Domain, FlowError, NoObjects, Profile, Rule};
+use model::snapshot::VfIndex;
+use rte_flow::{Api, FlowError, Profile, Rule};
 
-use crate::actions::actions;
-use crate::entry::{Destination, Entry, EthdevPort, Macs, Transport};
-use crate::layout::{Field, Need, TABLES, Table};
+use crate::actions::shared_actions;
+use crate::draft::{Ask, Draft, Shape};
+use crate::entry::{Entry, EthdevPort, Value};
+use crate::layout::{Field, Need, Table};
+use crate::legalise::{self, PASSES, Refusal, Subject};
 use crate::pattern::pattern;
+use crate::samples::samples;
 
 /// The ethdev ports of the NIC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,42 +23,82 @@ pub struct Ports {
     pub vfs: BTreeMap<VfIndex, EthdevPort>,
 }
 
+/// The drafts of entries of one shape that the NIC takes.
+type Plan = Result<Vec<Arc<Draft>>, Refusal>;
+
 /// A NIC: what it accepts, and its ports.
 #[derive(Debug)]
 pub struct Nic {
     profile: Arc<Profile>,
     api: Api,
     ports: Ports,
-    /// The fields that tables can do without, and that this NIC cannot match.
-    unmatchable: BTreeSet<(Table, Field)>,
+    plans: BTreeMap<Shape, Plan>,
+}
+
+/// A rule that those of several entries build upon. It must be in the NIC before theirs, and leave after them.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Shared {
+    draft: Arc<Draft>,
+    values: Vec<(Field, Value)>,
+    /// The number of the shared rule that it builds upon itself.
+    after: Option<u32>,
+}
+
+impl Shared {
+    /// The number of the shared rule that it builds upon itself.
+    #[must_use]
+    pub const fn after(&self) -> Option<u32> {
+        self.after
+    }
+
+    /// The rule, which those that build upon it know by a number.
+    ///
+    /// # Errors
+    /// The refusal that the NIC would answer with, where the profile knows it beforehand.
+    pub fn rule(&self, nic: &Nic, number: u32) -> Result<Rule, Refusal> {
+        let Self { draft, values, after } = self;
+        let value = |field| values.iter().find(|(of, _)| *of == field).map(|(_, value)| *value);
+        let rule = Rule {
+            attributes: legalise::attributes(draft.group),
+            pattern: pattern(draft, value, after.unwrap_or(0)),
+            actions: shared_actions(draft, number),
+        };
+        nic.check(&rule, nic.api)?;
+        Ok(rule)
+    }
+}
+
+/// A pass of legalisation, and what it made of the rules before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The pass.
+    pub pass: &'static str,
+    /// The rules after it; `None` when it changed nothing.
+    pub changed: Option<Vec<Rule>>,
+}
+
+/// How an entry becomes rules. Rules that others share know each other by numbers from 1 on here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// The contract's rule.
+    pub contract: Rule,
+    /// The passes, as far as they came.
+    pub steps: Vec<Step>,
+    /// The rules, or why there are none.
+    pub verdict: Result<Vec<Rule>, Refusal>,
 }
 
 impl Nic {
-    /// A NIC; finds out by trial which of the layout's optional fields its profile can match.
+    /// A NIC; finds out which rules it takes for each shape of entry.
     #[must_use]
     pub fn new(profile: Arc<Profile>, ports: Ports) -> Self {
-        let optional = |need: Need| need == Need::WhereMatchable;
-        let all: BTreeSet<_> = TABLES
-            .iter()
-            .flat_map(|layout| {
-                layout.fields.iter().map(|(field, need)| (layout.table, *field, *need))
-            })
-            .filter(|(.., need)| optional(*need))
-            .map(|(table, field, _)| (table, field))
-            .collect();
         let api = if profile.interface.synchronous { Api::Synchronous } else { Api::Template };
-        let mut nic = Self { profile, api, ports, unmatchable: all.clone() };
-        let mut refused = BTreeSet::new();
-        for candidate in &all {
-            nic.unmatchable.clone_from(&all);
-            nic.unmatchable.remove(candidate);
-            let samples = samples().into_iter().filter(|entry| entry.table() == candidate.0);
-            if samples.into_iter().any(|entry| nic.rule(&entry).is_err()) {
-                refused.insert(*candidate);
-            }
-        }
-        nic.unmatchable = refused;
-        nic
+        let plan = |entry: &Entry| -> Plan {
+            let drafts = Subject { entry, profile: &profile, api }.legalise()?;
+            Ok(drafts.into_iter().map(Arc::new).collect())
+        };
+        let plans = samples().iter().map(|entry| (Shape::of(entry), plan(entry))).collect();
+        Self { profile, api, ports, plans }
     }
 
     /// The profile.
@@ -85,98 +125,108 @@ impl Nic {
         self.ports.vfs.get(&vf).copied()
     }
 
-    /// Whether a table's optional field can be matched.
-    pub(crate) fn can_match(&self, table: Table, field: Field) -> bool {
-        !self.unmatchable.contains(&(table, field))
-    }
-
     /// The optional fields of the layout that this NIC cannot match; see `docs/reference/offload-differences.md`.
-    pub fn unmatchable(&self) -> impl Iterator<Item = (Table, Field)> {
-        self.unmatchable.iter().copied()
+    #[must_use]
+    pub fn unmatchable(&self) -> BTreeSet<(Table, Field)> {
+        let mut unmatchable = BTreeSet::new();
+        for entry in samples() {
+            let Ok(drafts) = self.plan(&entry) else { continue };
+            for ask in Draft::of(&entry).asks {
+                if let Ask::Field(field, Need::WhereMatchable) = ask
+                    && !drafts.iter().any(|draft| draft.asks.contains(&ask))
+                {
+                    unmatchable.insert((entry.table(), field));
+                }
+            }
+        }
+        unmatchable
     }
 
-    /// The rule of an entry.
+    /// Whether the rules of connections sit in a group, each with its own: a table of it must have room for many.
+    #[must_use]
+    pub fn has_connections(&self, group: u32) -> bool {
+        let is_connection = |entry: &&Entry| {
+            matches!(entry.table(), Table::VmConnections | Table::TunnelConnections)
+        };
+        samples().iter().filter(is_connection).any(|entry| {
+            let own = self.plan(entry).ok().and_then(<[_]>::last);
+            own.is_some_and(|draft| draft.group == group)
+        })
+    }
+
+    fn plan(&self, entry: &Entry) -> Result<&[Arc<Draft>], Refusal> {
+        let plan = self.plans.get(&Shape::of(entry));
+        // There is a sample of every shape, as a test says.
+        plan.map_or(Ok(&[]), |plan| plan.as_ref().map(Vec::as_slice).map_err(Clone::clone))
+    }
+
+    /// The rule of an entry. `number` gives each shared rule that it builds upon a number of its own, the same whenever it is asked
+    /// for; they are asked for from the first that a packet meets on.
     ///
     /// # Errors
-    /// The refusal that the NIC would answer with, where the profile knows it beforehand.
-    pub fn rule(&self, entry: &Entry) -> Result<Rule, FlowError> {
-        self.rule_for(entry, self.api)
+    /// Why the NIC takes none, where the profile knows it beforehand.
+    pub fn rule(
+        &self,
+        entry: &Entry,
+        mut number: impl FnMut(Shared) -> u32,
+    ) -> Result<Rule, Refusal> {
+        let Some((own, before)) = self.plan(entry)?.split_last() else {
+            return Err(Refusal::Rule(unknown_shape()));
+        };
+        let mut after = None;
+        for draft in before {
+            let values = draft.asks.iter().filter_map(|ask| match ask {
+                Ask::Field(field, _) => Some((*field, entry.value(*field)?)),
+                Ask::AnyPort | Ask::Found => None,
+            });
+            after = Some(number(Shared { draft: draft.clone(), values: values.collect(), after }));
+        }
+        let rule = legalise::rule(own, entry, after.unwrap_or(0), 0);
+        self.check(&rule, self.api)?;
+        Ok(rule)
     }
 
-    /// [`Nic::rule`] through one interface.
-    pub(crate) fn rule_for(&self, entry: &Entry, api: Api) -> Result<Rule, FlowError> {
-        let group = entry.table().layout().group;
-        let rule = Rule {
-            attributes: Attributes { group, priority: 0, domain: Domain::Transfer },
-            pattern: pattern(entry, self),
-            actions: actions(entry),
-        };
-        let context = Context { api, is_proxy: true, objects: &NoObjects };
-        rte_flow::check(&rule, &self.profile, context)?;
-        Ok(rule)
+    /// All rules of an entry through one interface, those that are shared first, with numbers from 1 on.
+    pub(crate) fn rules_for(&self, entry: &Entry, api: Api) -> Result<Vec<Rule>, Refusal> {
+        let drafts: Vec<Draft> =
+            self.plan(entry)?.iter().map(|draft| Draft::clone(draft)).collect();
+        let subject = Subject { entry, profile: &self.profile, api };
+        let rules = subject.rules(&drafts);
+        rules.iter().try_for_each(|rule| subject.check(rule))?;
+        Ok(rules)
+    }
+
+    /// How an entry becomes rules.
+    #[must_use]
+    pub fn explain(&self, entry: &Entry) -> Explanation {
+        let subject = Subject { entry, profile: &self.profile, api: self.api };
+        let mut drafts = vec![Draft::of(entry)];
+        let contract = legalise::rule(&Draft::of(entry), entry, 0, 0);
+        let mut steps = Vec::new();
+        for pass in PASSES {
+            match (pass.run)(drafts.clone(), subject) {
+                Ok(outcome) => {
+                    let changed = (outcome != drafts).then(|| subject.rules(&outcome));
+                    steps.push(Step { pass: pass.name, changed });
+                    drafts = outcome;
+                }
+                Err(refusal) => {
+                    steps.push(Step { pass: pass.name, changed: None });
+                    return Explanation { contract, steps, verdict: Err(refusal) };
+                }
+            }
+        }
+        let verdict = self.rules_for(entry, self.api);
+        Explanation { contract, steps, verdict }
+    }
+
+    fn check(&self, rule: &Rule, api: Api) -> Result<(), Refusal> {
+        let context = rte_flow::Context { api, is_proxy: true, objects: &rte_flow::NoObjects };
+        Ok(rte_flow::check(rule, &self.profile, context)?)
     }
 }
 
-/// At least one entry of every table, variant and family.
-pub(crate) fn samples() -> Vec<Entry> {
-    let port = EthdevPort(0);
-    let mac = Mac([2, 0, 0, 0, 0, 1]);
-    let macs = Macs { source: mac, destination: mac };
-    let zone = Zone::new(InterfaceId(1), Side::FromVm);
-    let ips = [
-        (Family::V4, Ipv4Addr::new(192, 0, 2, 1).into()),
-        (Family::V6, Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
-    ];
-    let vteps = ips.iter().filter_map(|(_, ip)| VtepAddr::try_from(*ip).ok());
-    let mut entries: Vec<Entry> = vteps
-        .clone()
-        .filter_map(|vtep| {
-            let tunnel = VxlanTunnel {
-                source_mac: mac,
-                destination_mac: mac,
-                source: vtep,
-                destination: vtep,
-                vni: Vni::MIN,
-                dscp: 0,
-            };
-            let header = VxlanHeader::new(&tunnel).ok()?.as_bytes().to_vec();
-            Some(Entry::Encapsulation { tunnel: TunnelId(1), header, port })
-        })
-        .collect();
-    entries.extend(vteps.clone().map(|vtep| Entry::TunnelDispatch {
-        port,
-        vtep,
-        vni: Vni::MIN,
-        destination_mac: mac,
-        zone,
-    }));
-    for (family, ip) in ips {
-        entries.extend([Some(mac), None].map(|source_mac| Entry::VmDispatch {
-            port,
-            source_mac,
-            family,
-            mtu: 1450,
-            zone,
-        }));
-        for transport in Transport::ALL {
-            let tuple = Tuple::new(ip, ip, transport.number(), 1, 1);
-            entries.push(Entry::VmChecks { family, transport });
-            entries.extend([Family::V4, Family::V6].map(|outer| Entry::TunnelChecks {
-                outer,
-                family,
-                transport,
-            }));
-            entries.extend([Destination::Port(port), Destination::Tunnel(TunnelId(1))].map(
-                |destination| Entry::VmConnection { zone, tuple, transport, macs, destination },
-            ));
-            entries.extend(vteps.clone().map(|outer_source| Entry::TunnelConnection {
-                zone,
-                outer_source,
-                tuple,
-                transport,
-                port,
-            }));
-        }
-    }
-    entries
+fn unknown_shape() -> FlowError {
+    let message = "the layout has no rule of this shape";
+    FlowError::other(rte_flow::ErrorKind::Unspecified, rte_flow::ENOTSUP, message)
 }

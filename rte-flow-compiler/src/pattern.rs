@@ -1,21 +1,16 @@
-//! From a table's fields and an entry's values to the items of a pattern.
+//! From what a draft asks and an entry's values to the items of a pattern.
 
 use std::net::IpAddr;
 
 use packet::Family;
 use rte_flow::{
-    Eth, EthdevPort as PortHeader, Integrity, IntegrityBits, Ipv4, Ipv6, Item, Match, Steering,
-    Tag, Tcp, U24, Udp, Vxlan,
+    Eth, EthdevPort as PortHeader, Integrity, IntegrityBits, Ipv4, Ipv6, Item, Match, Tag, Tcp,
+    U24, Udp, Vxlan,
 };
 
-use crate::entry::{Entry, Transport};
-use crate::layout::{Field, Need};
-use crate::nic::Nic;
-
-/// The register that holds the zone.
-pub(crate) const ZONE_TAG: u8 = 0;
-/// The register that holds the tunnel.
-pub(crate) const TUNNEL_TAG: u8 = 1;
+use crate::draft::{Ask, Draft, FOUND_TAG, TUNNEL_TAG, ZONE_TAG};
+use crate::entry::{Layers, Transport, Value};
+use crate::layout::Field;
 
 /// UDP destination port of VXLAN (RFC 7348).
 const VXLAN_PORT: u16 = 4789;
@@ -127,14 +122,14 @@ enum Layer4 {
     Udp(Match<Udp>),
 }
 
-/// The layers of a pattern, filled field by field.
-struct Layers {
+/// The headers of a pattern, filled field by field.
+struct Headers {
     /// Ports, registers, the outermost headers' integrity: asked first.
     metadata: Vec<Item>,
     /// The integrity of headers inside a tunnel: some cards take it for theirs only behind the tunnel.
     inner_integrity: Option<Item>,
     outer: Option<Outer>,
-    eth: Match<Eth>,
+    eth: Option<Match<Eth>>,
     ip: Option<Ip>,
     transport: Option<Layer4>,
 }
@@ -157,80 +152,54 @@ fn integrity(level: u32, ip: Option<&Ip>) -> Item {
     Item::Integrity(Match::masked(asked, asked))
 }
 
-impl Layers {
-    /// The layers that an entry's rules look through, nothing asked of them yet.
-    fn of(entry: &Entry) -> Self {
-        let family_of = |ip: IpAddr| if ip.is_ipv4() { Family::V4 } else { Family::V6 };
-        let (outer, family, transport) = match entry {
-            Entry::VmDispatch { family, .. } => (None, Some(*family), None),
-            Entry::TunnelDispatch { vtep, .. } => (Some(family_of(vtep.ip())), None, None),
-            Entry::VmChecks { family, transport } => (None, Some(*family), Some(*transport)),
-            Entry::TunnelChecks { outer, family, transport } => {
-                (Some(*outer), Some(*family), Some(*transport))
-            }
-            Entry::VmConnection { tuple, transport, .. } => {
-                (None, Some(tuple.family()), Some(*transport))
-            }
-            Entry::TunnelConnection { outer_source, tuple, transport, .. } => {
-                (Some(family_of(outer_source.ip())), Some(tuple.family()), Some(*transport))
-            }
-            Entry::Encapsulation { .. } => (None, None, None),
-        };
+impl Headers {
+    /// Headers of which nothing is asked yet.
+    fn of(layers: Layers) -> Self {
         Self {
             metadata: Vec::new(),
             inner_integrity: None,
-            outer: outer.map(|family| Outer {
+            outer: layers.outer.map(|family| Outer {
                 eth: Match::default(),
                 ip: Ip::of(family),
                 udp: Match::<Udp>::default().dst(VXLAN_PORT),
                 vxlan: Match::default(),
             }),
-            eth: Match::default(),
-            ip: family.map(Ip::of),
-            transport: transport.map(|transport| match transport {
+            eth: layers.link.then(Match::default),
+            ip: layers.family.map(Ip::of),
+            transport: layers.transport.map(|transport| match transport {
                 Transport::Tcp => Layer4::Tcp(Match::default()),
                 Transport::Udp => Layer4::Udp(Match::default()),
             }),
         }
     }
 
-    /// Adds one field with the entry's value for it. A field that the entry has no value for asks nothing: which
-    /// fields a table has and which values its entries carry is held together by a test over all tables.
-    fn ask(&mut self, field: Field, entry: &Entry) {
-        match (field, entry) {
-            (
-                Field::IngressPort,
-                Entry::VmDispatch { port, .. } | Entry::TunnelDispatch { port, .. },
-            ) => {
+    /// Asks a field for a value. What the headers do not have, nothing is asked of.
+    fn ask(&mut self, field: Field, value: Value) {
+        match (field, value) {
+            (Field::IngressPort, Value::Port(port)) => {
                 let port = Match::<PortHeader>::default().port_id(port.0);
                 self.metadata.push(Item::RepresentedPort(port));
             }
-            (
-                Field::Zone,
-                Entry::VmConnection { zone, .. } | Entry::TunnelConnection { zone, .. },
-            ) => self.metadata.push(tag(ZONE_TAG, zone.number())),
-            (Field::Tunnel, Entry::Encapsulation { tunnel, .. }) => {
+            (Field::Zone, Value::Zone(zone)) => self.metadata.push(tag(ZONE_TAG, zone.number())),
+            (Field::Tunnel, Value::Tunnel(tunnel)) => {
                 self.metadata.push(tag(TUNNEL_TAG, tunnel.0));
             }
-            (Field::SourceMac, Entry::VmDispatch { source_mac: Some(mac), .. }) => {
-                self.eth = self.eth.src(mac.0);
+            (Field::SourceMac, Value::Mac(mac)) => self.eth = self.eth.map(|eth| eth.src(mac.0)),
+            (Field::DestinationMac, Value::Mac(mac)) => {
+                self.eth = self.eth.map(|eth| eth.dst(mac.0));
             }
-            (Field::DestinationMac, Entry::TunnelDispatch { destination_mac, .. }) => {
-                self.eth = self.eth.dst(destination_mac.0);
-            }
-            (Field::NoVlan, _) => self.eth = no_vlan(self.eth),
-            (Field::Length, Entry::VmDispatch { mtu, .. }) => {
-                self.ip.iter_mut().for_each(|ip| ip.at_most(*mtu));
+            (Field::NoVlan, _) => self.eth = self.eth.map(no_vlan),
+            (Field::Length, Value::AtMost(length)) => {
+                self.ip.iter_mut().for_each(|ip| ip.at_most(length));
             }
             (Field::HeaderLength, _) => {
                 if let Some(Ip::V4(asked)) = &mut self.ip {
                     *asked = asked.version_ihl(0x45_u8);
                 }
             }
-            (
-                Field::Whole,
-                Entry::VmChecks { transport, .. } | Entry::TunnelChecks { transport, .. },
-            ) => self.ip.iter_mut().for_each(|ip| ip.whole(transport.number())),
+            (Field::Whole, Value::Transport(transport)) => {
+                self.ip.iter_mut().for_each(|ip| ip.whole(transport.number()));
+            }
             (Field::NoTcpTransition, _) => {
                 if let Some(Layer4::Tcp(asked)) = &mut self.transport {
                     asked.spec.get_or_insert_default();
@@ -244,34 +213,32 @@ impl Layers {
                     self.metadata.push(integrity(0, self.ip.as_ref()));
                 }
             }
-            (
-                Field::Tuple,
-                Entry::VmConnection { tuple, .. } | Entry::TunnelConnection { tuple, .. },
-            ) => {
-                self.ip.iter_mut().for_each(|ip| {
-                    ip.source(tuple.source());
-                    ip.destination(tuple.destination());
-                });
-                let (source, destination) = (tuple.source_port(), tuple.destination_port());
-                match &mut self.transport {
-                    Some(Layer4::Tcp(asked)) => *asked = asked.src(source).dst(destination),
-                    Some(Layer4::Udp(asked)) => *asked = asked.src(source).dst(destination),
-                    None => {}
-                }
+            (Field::Source, Value::Address(address)) => {
+                self.ip.iter_mut().for_each(|ip| ip.source(address));
             }
-            _ => self.ask_outer(field, entry),
+            (Field::Destination, Value::Address(address)) => {
+                self.ip.iter_mut().for_each(|ip| ip.destination(address));
+            }
+            (Field::SourcePort, Value::TransportPort(port)) => match &mut self.transport {
+                Some(Layer4::Tcp(asked)) => *asked = asked.src(port),
+                Some(Layer4::Udp(asked)) => *asked = asked.src(port),
+                None => {}
+            },
+            (Field::DestinationPort, Value::TransportPort(port)) => match &mut self.transport {
+                Some(Layer4::Tcp(asked)) => *asked = asked.dst(port),
+                Some(Layer4::Udp(asked)) => *asked = asked.dst(port),
+                None => {}
+            },
+            _ => self.ask_outer(field, value),
         }
     }
 
-    fn ask_outer(&mut self, field: Field, entry: &Entry) {
+    /// The same for fields of outer headers. The protocol is asked for by the transport's item alone.
+    fn ask_outer(&mut self, field: Field, value: Value) {
         let Some(outer) = &mut self.outer else { return };
-        match (field, entry) {
-            (Field::OuterDestination, Entry::TunnelDispatch { vtep, .. }) => {
-                outer.ip.destination(vtep.ip());
-            }
-            (Field::OuterSource, Entry::TunnelConnection { outer_source, .. }) => {
-                outer.ip.source(outer_source.ip());
-            }
+        match (field, value) {
+            (Field::OuterDestination, Value::Address(address)) => outer.ip.destination(address),
+            (Field::OuterSource, Value::Address(address)) => outer.ip.source(address),
             (Field::OuterNotEct, _) => outer.ip.not_ect(),
             (Field::OuterNoVlan, _) => outer.eth = no_vlan(outer.eth),
             (Field::OuterWhole, _) => outer.ip.whole(Transport::Udp.number()),
@@ -279,15 +246,13 @@ impl Layers {
                 self.metadata.push(integrity(0, Some(&outer.ip)));
             }
             (Field::VniValid, _) => outer.vxlan = outer.vxlan.flags(0x08_u8),
-            (Field::Vni, Entry::TunnelDispatch { vni, .. }) => {
-                outer.vxlan = outer.vxlan.vni(U24::from(*vni));
-            }
+            (Field::Vni, Value::Vni(vni)) => outer.vxlan = outer.vxlan.vni(U24::from(vni)),
             _ => {}
         }
     }
 
-    /// The items, outermost layer first; trailing layers that nothing is asked of are left out.
-    fn into_items(self, looks_inside: bool) -> Vec<Item> {
+    /// The items, outermost layer first.
+    fn into_items(self) -> Vec<Item> {
         let mut items = self.metadata;
         if let Some(outer) = self.outer {
             items.extend([
@@ -297,9 +262,7 @@ impl Layers {
                 Item::Vxlan(outer.vxlan),
             ]);
         }
-        if looks_inside {
-            items.push(Item::Eth(self.eth));
-        }
+        items.extend(self.eth.map(Item::Eth));
         items.extend(self.ip.map(Ip::item));
         items.extend(self.transport.map(|transport| match transport {
             Layer4::Tcp(asked) => Item::Tcp(asked),
@@ -310,49 +273,62 @@ impl Layers {
     }
 }
 
-/// The pattern of an entry's rule on this NIC.
-pub(crate) fn pattern(entry: &Entry, nic: &Nic) -> Vec<Item> {
-    let table = entry.table();
-    let fields = table.layout().fields.iter();
-    let mut items = asking(
-        entry,
-        fields
-            .filter(|(field, need)| *need == Need::Always || nic.can_match(table, *field))
-            .map(|(field, _)| *field),
-    );
-    // With software steering, a rule without a port item is for packets from the port on which it was made, in any
-    // group; with an item that names no port, for packets from all of them.
-    let has_port = items.iter().any(|item| matches!(item, Item::RepresentedPort(_)));
-    if nic.profile().steering == Steering::Software && !has_port {
-        items.insert(0, Item::RepresentedPort(Match::default()));
+/// The pattern of a draft, with the values of an entry; `found` is the number that the rule before notes.
+pub(crate) fn pattern(
+    draft: &Draft,
+    value: impl Fn(Field) -> Option<Value>,
+    found: u32,
+) -> Vec<Item> {
+    let mut headers = Headers::of(draft.layers);
+    for ask in &draft.asks {
+        match ask {
+            Ask::Field(field, _) => {
+                if let Some(value) = value(*field) {
+                    headers.ask(*field, value);
+                }
+            }
+            Ask::AnyPort => headers.metadata.push(Item::RepresentedPort(Match::default())),
+            Ask::Found => headers.metadata.push(tag(FOUND_TAG, found)),
+        }
     }
-    items
-}
-
-/// The pattern that asks for these fields with an entry's values.
-fn asking(entry: &Entry, fields: impl Iterator<Item = Field>) -> Vec<Item> {
-    let mut layers = Layers::of(entry);
-    fields.for_each(|field| layers.ask(field, entry));
-    layers.into_items(!matches!(entry, Entry::Encapsulation { .. }))
+    headers.into_items()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::layout::TABLES;
-    use crate::nic::samples;
+    use crate::samples::samples;
 
     #[test]
     fn every_field_of_every_table_asks_something() {
         for layout in TABLES {
-            let all = || layout.fields.iter().map(|(field, _)| *field);
-            for field in all() {
+            // The transport's item asks for it.
+            let fields = layout.fields.iter().filter(|(field, _)| *field != Field::Protocol);
+            for (field, _) in fields {
                 let asks =
                     samples().iter().filter(|entry| entry.table() == layout.table).any(|entry| {
-                        asking(entry, all()) != asking(entry, all().filter(|f| *f != field))
+                        let draft = Draft::of(entry);
+                        let without = |asked| entry.value(asked).filter(|_| asked != *field);
+                        pattern(&draft, |asked| entry.value(asked), 0)
+                            != pattern(&draft, without, 0)
                     });
                 assert!(asks, "{field:?} of {:?} asks nothing", layout.table);
             }
         }
+    }
+
+    #[test]
+    fn entries_of_another_transport_have_another_pattern() {
+        let of = |transport| {
+            let is = |entry: &&crate::Entry| {
+                entry.table() == crate::layout::Table::VmConnections
+                    && entry.value(Field::Protocol) == Some(Value::Transport(transport))
+            };
+            let samples = samples();
+            let entry = samples.iter().find(is).expect("a sample");
+            pattern(&Draft::of(entry), |field| entry.value(field), 0)
+        };
+        assert_ne!(of(Transport::Tcp), of(Transport::Udp));
     }
 }

@@ -7,7 +7,8 @@ use rte_flow::{
     PatternTemplate, RawEncap, Rule, TemplateAction,
 };
 
-use crate::nic::{Nic, samples};
+use crate::nic::Nic;
+use crate::samples::samples;
 
 /// One template table: the rules of one shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +26,11 @@ pub struct TableTemplate {
 pub fn templates(nic: &Nic) -> Vec<TableTemplate> {
     let mut tables: Vec<TableTemplate> = Vec::new();
     for entry in samples() {
-        let Ok(rule) = nic.rule_for(&entry, Api::Template) else { continue };
-        let shape = shape(&rule);
-        if !tables.contains(&shape) {
-            tables.push(shape);
+        for rule in nic.rules_for(&entry, Api::Template).unwrap_or_default() {
+            let shape = shape(&rule);
+            if !tables.contains(&shape) {
+                tables.push(shape);
+            }
         }
     }
     tables

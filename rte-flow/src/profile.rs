@@ -510,6 +510,12 @@ impl Profile {
             .is_some_and(|place| place.domains.contains(&domain) && (place.root || !is_root))
     }
 
+    /// Where an action stands among those of a rule, where the profile has an order for it: after those with a smaller number.
+    #[must_use]
+    pub fn order_of(&self, kind: ActionKind) -> Option<usize> {
+        self.order.iter().position(|classes| classes.iter().any(|class| class.contains(kind)))
+    }
+
     /// Whether `MODIFY_FIELD` may change this field.
     #[must_use]
     pub fn can_modify(&self, field: FieldId) -> bool {

@@ -8,7 +8,7 @@ use rte_flow_compiler::NotOffloaded;
 use super::exchange::{News, Notice, RuleCounters};
 use super::manager::Manager;
 use super::records::{Owner, Phase, Record, Ticket};
-use super::statics::{Purpose, needs};
+use super::statics::Purpose;
 use crate::datapath::{ConnectionHandle, FlowDirection, Time};
 
 /// How often a counter that does not move is read, with packets in software before each, before its rule has no effect.
@@ -76,14 +76,13 @@ impl<H: Copy> Manager<H> {
         if self.wanted_like(ticket) != Some(ticket) {
             return;
         }
-        let Some(Record { entry, rule, owner, effect, .. }) = self.records.get(ticket) else {
+        let Some(Record { content, owner, effect, .. }) = self.records.get(ticket) else {
             return;
         };
         let Owner::Connection(connection, direction) = *owner else { return };
-        let (entry, rule, owner, attempts) =
-            (entry.clone(), rule.clone(), *owner, effect.attempts + 1);
-        for need in needs(&entry) {
-            self.renew(now, need);
+        let (content, owner, attempts) = (content.clone(), *owner, effect.attempts + 1);
+        for need in &content.needs {
+            self.renew(now, *need);
         }
         let why = Some(NotOffloaded::NoEffect);
         if attempts > ATTEMPTS {
@@ -94,7 +93,7 @@ impl<H: Copy> Manager<H> {
             self.doom(ticket);
             return;
         }
-        let next = self.record(entry, rule, owner, Some(ticket));
+        let next = self.record(content, owner, Some(ticket));
         if let Some(record) = self.records.get_mut(next) {
             record.refusals = attempts;
             record.effect.attempts = attempts;
@@ -113,19 +112,20 @@ impl<H: Copy> Manager<H> {
         if is_recent || state.renewals == ATTEMPTS {
             return;
         }
-        let mut users = state.users.iter().filter_map(|user| self.records.get(*user));
+        let users = state.users.iter().filter_map(|user| self.records.get(*user));
+        // Only these count.
+        let mut users = users.filter(|user| matches!(user.owner, Owner::Connection(..)));
         let has_effect =
             |user: &Record<H>| user.counters != RuleCounters::default() && user.effect.misses == 0;
         if users.any(has_effect) {
             return;
         }
         let Some(old) = state.wanted else { return };
-        let Some(Record { entry, rule, phase: Phase::Installed(_), .. }) = self.records.get(old)
-        else {
+        let Some(Record { content, phase: Phase::Installed(_), .. }) = self.records.get(old) else {
             return;
         };
-        let (entry, rule) = (entry.clone(), rule.clone());
-        let new = self.record(entry, rule, Owner::Static, Some(old));
+        let content = content.clone();
+        let new = self.record(content, Owner::Static, Some(old));
         let state = self.state_mut(purpose);
         state.wanted = Some(new);
         state.renewals += 1;

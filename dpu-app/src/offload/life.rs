@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use rte_flow::{EAGAIN, ENOMEM, ENOSPC, FlowError, Rule};
-use rte_flow_compiler::{Entry, NotOffloaded};
+use rte_flow::{EAGAIN, ENOMEM, ENOSPC, FlowError};
+use rte_flow_compiler::NotOffloaded;
 
 use super::exchange::RuleCounters;
 use super::futility::Effect;
 use super::manager::{Ask, Manager};
-use super::records::{Answer, Owner, Phase, Record, Ticket};
-use super::statics::{Purpose, Static, needs, place, purpose};
+use super::records::{Answer, Content, Needs, Owner, Phase, Record, Ticket};
+use super::statics::{Purpose, Static};
 use crate::datapath::Time;
 
 /// How often in a row a NIC may put a changed rule off before the rule that it replaces goes without it.
@@ -18,31 +18,31 @@ const PUT_OFF: u32 = 3;
 
 impl<H: Copy> Manager<H> {
     /// Notes a rule that is wanted instead of `old`.
-    pub(super) fn record(
-        &mut self,
-        entry: Entry,
-        rule: Rule,
-        owner: Owner,
-        old: Option<Ticket>,
-    ) -> Ticket {
-        let replaces = old.and_then(|old| self.superseded(old));
-        let (needs, place) = (needs(&entry), place(&entry));
+    pub(super) fn record(&mut self, content: Content, owner: Owner, old: Option<Ticket>) -> Ticket {
+        let (needs, place, purpose) = (content.needs.clone(), content.place, content.purpose);
         let ticket = self.records.add(Record {
-            entry,
-            rule,
+            content,
             owner,
             phase: Phase::Waiting,
             doomed: false,
             refusals: 0,
             counters: RuleCounters::default(),
             effect: Effect::default(),
-            replaces,
+            replaces: None,
         });
         for need in needs {
             self.state_mut(need).users.insert(ticket);
         }
+        if let Some(Purpose::Shared(number)) = purpose {
+            self.numbers.take(number);
+        }
         if let Some(place) = place {
             self.places.entry(place).or_default().insert(ticket);
+        }
+        // Only now, so that what both need stays.
+        let replaces = old.and_then(|old| self.superseded(old));
+        if let Some(record) = self.records.get_mut(ticket) {
+            record.replaces = replaces;
         }
         ticket
     }
@@ -62,7 +62,10 @@ impl<H: Copy> Manager<H> {
     pub(super) fn set_phase(&mut self, ticket: Ticket, phase: Phase<H>) {
         let Some(record) = self.records.get_mut(ticket) else { return };
         let before = std::mem::replace(&mut record.phase, phase);
-        let (needs, place) = (needs(&record.entry), place(&record.entry));
+        let is_there = (before.may_be_in_nic(), phase.may_be_in_nic());
+        let needs =
+            if is_there.0 == is_there.1 { Needs::new() } else { record.content.needs.clone() };
+        let place = record.content.place;
         if let Some(at) = before.due() {
             self.retries.remove(&(at, ticket));
             self.starved.remove(&ticket);
@@ -70,10 +73,10 @@ impl<H: Copy> Manager<H> {
         if let Some(at) = phase.due() {
             self.retries.insert((at, ticket));
         }
-        match (before.may_be_in_nic(), phase.may_be_in_nic()) {
-            (false, true) => needs.for_each(|need| self.state_mut(need).used += 1),
+        match is_there {
+            (false, true) => needs.into_iter().for_each(|need| self.state_mut(need).used += 1),
             (true, false) => {
-                needs.for_each(|need| self.release(need));
+                needs.into_iter().for_each(|need| self.release(need));
                 let neighbors = place.and_then(|place| self.places.get(&place)).cloned();
                 let others = neighbors.into_iter().flatten().filter(|other| *other != ticket);
                 self.submit_waiting(others);
@@ -97,15 +100,22 @@ impl<H: Copy> Manager<H> {
     pub(super) fn forget(&mut self, ticket: Ticket) {
         self.set_phase(ticket, Phase::Waiting);
         let Some(record) = self.records.remove(ticket) else { return };
-        for need in needs(&record.entry) {
+        for need in record.content.needs {
             self.state_mut(need).users.remove(&ticket);
-            self.tidy(need);
+            match need {
+                Purpose::Shared(number) => self.let_shared_go(number),
+                _ => self.tidy(need),
+            }
         }
-        if let Some(purpose) = purpose(&record.entry) {
+        if let Some(purpose) = record.content.purpose {
             self.state_mut(purpose).leaving.retain(|leaving| *leaving != ticket);
             self.tidy(purpose);
+            if let Purpose::Shared(number) = purpose {
+                self.numbers.give_back(number);
+                self.let_shared_go(number);
+            }
         }
-        if let Some(place) = place(&record.entry)
+        if let Some(place) = record.content.place
             && let Some(tickets) = self.places.get_mut(&place)
         {
             tickets.remove(&ticket);
@@ -128,13 +138,18 @@ impl<H: Copy> Manager<H> {
     /// Asks for a rule's insertion, if nothing stands in its way.
     pub(super) fn submit(&mut self, ticket: Ticket) {
         let Some(record) = self.records.get(ticket) else { return };
-        let (owner, purpose) = (record.owner, purpose(&record.entry));
-        if let Some(missing) = needs(&record.entry).find(|need| !self.has_static(*need)) {
+        let (owner, purpose) = (record.owner, record.content.purpose);
+        let mut missing = record.content.needs.iter().filter(|need| !self.has_static(**need));
+        if let Some(missing) = missing.next().copied() {
             self.set_phase(ticket, Phase::Waiting);
             self.let_replaced_go(ticket);
-            let refusal = self.statics.get(&missing).and_then(|state| state.refusal.clone());
             if let Owner::Connection(connection, direction) = owner {
-                self.judge(connection, direction, Some(NotOffloaded::StaticPart(refusal)));
+                let state = self.statics.get(&missing);
+                let refusal = state.and_then(|state| state.refusal.clone());
+                // A shared rule is made for those that need it: it is on its way as theirs are.
+                let is_coming = matches!(missing, Purpose::Shared(_)) && refusal.is_none();
+                let why = (!is_coming).then_some(NotOffloaded::StaticPart(refusal));
+                self.judge(connection, direction, why);
             }
             return;
         }
@@ -158,10 +173,10 @@ impl<H: Copy> Manager<H> {
 
     /// Whether a rule of another purpose, which packets may meet, is for the very packets that this rule is for.
     fn is_place_taken(&self, ticket: Ticket, own: Purpose) -> bool {
-        let place = self.records.get(ticket).and_then(|record| place(&record.entry));
+        let place = self.records.get(ticket).and_then(|record| record.content.place);
         let neighbors = place.and_then(|place| self.places.get(&place));
         let mut neighbors = neighbors.into_iter().flatten().filter_map(|t| self.records.get(*t));
-        neighbors.any(|other| other.phase.may_be_in_nic() && purpose(&other.entry) != Some(own))
+        neighbors.any(|other| other.phase.may_be_in_nic() && other.content.purpose != Some(own))
     }
 
     /// Asks for those of the rules that wait, if nothing stands in their way any more.
@@ -213,7 +228,7 @@ impl<H: Copy> Manager<H> {
     /// them, half rewritten.
     pub(super) fn retire(&mut self, ticket: Ticket) {
         let Some(record) = self.records.get(ticket) else { return };
-        let purpose = purpose(&record.entry).filter(|_| record.phase.may_be_in_nic());
+        let purpose = record.content.purpose.filter(|_| record.phase.may_be_in_nic());
         let Some(purpose) = purpose.filter(|purpose| !self.has_static(*purpose)) else {
             return self.doom(ticket);
         };
@@ -238,9 +253,8 @@ impl<H: Copy> Manager<H> {
             Phase::Waiting | Phase::Removing(..) | Phase::RetryRemoval(..) | Phase::Stranded => {}
             Phase::Inserting(Answer::Unasked) | Phase::Retry(_) => self.submit(ticket),
             Phase::Inserting(_) | Phase::Installed(_) if is_wanted => {
-                let (entry, rule, owner) =
-                    (record.entry.clone(), record.rule.clone(), record.owner);
-                let waiting = self.record(entry, rule, owner, Some(ticket));
+                let (content, owner) = (record.content.clone(), record.owner);
+                let waiting = self.record(content, owner, Some(ticket));
                 self.set_rule(connection, direction, waiting);
                 self.submit(waiting);
             }
@@ -264,7 +278,7 @@ impl<H: Copy> Manager<H> {
     pub(super) fn wanted_like(&self, ticket: Ticket) -> Option<Ticket> {
         let record = self.records.get(ticket)?;
         match record.owner {
-            Owner::Static => self.statics.get(&purpose(&record.entry)?)?.wanted,
+            Owner::Static => self.statics.get(&record.content.purpose?)?.wanted,
             Owner::Connection(connection, direction) => {
                 self.flows.get(&(connection, direction))?.ticket
             }
@@ -288,7 +302,7 @@ impl<H: Copy> Manager<H> {
     pub(super) fn inserted(&mut self, ticket: Ticket, handle: H) {
         let Some(record) = self.records.get_mut(ticket) else { return };
         record.refusals = 0;
-        let (owner, doomed, purpose) = (record.owner, record.doomed, purpose(&record.entry));
+        let (owner, doomed, purpose) = (record.owner, record.doomed, record.content.purpose);
         self.set_phase(ticket, Phase::Installed(handle));
         if doomed {
             self.doom(ticket);
@@ -317,7 +331,7 @@ impl<H: Copy> Manager<H> {
         let wait = self.wait(ticket);
         let successor = self.successor(ticket);
         let Some(record) = self.records.get_mut(ticket) else { return };
-        let (owner, purpose) = (record.owner, purpose(&record.entry));
+        let (owner, purpose) = (record.owner, record.content.purpose);
         if let Some(successor) = successor {
             // What comes next is under way already.
             let replaced = record.replaces.take();
@@ -408,7 +422,7 @@ impl<H: Copy> Manager<H> {
     /// Tells those who wait for a rule that they do in vain.
     fn say_overdue(&mut self, ticket: Ticket) {
         let Some(record) = self.records.get(ticket) else { return };
-        match (record.owner, purpose(&record.entry)) {
+        match (record.owner, record.content.purpose) {
             (Owner::Connection(connection, direction), _) => {
                 self.judge(connection, direction, Some(NotOffloaded::Unanswered));
             }

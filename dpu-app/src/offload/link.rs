@@ -116,7 +116,7 @@ impl From<&NotOffloaded> for WhySoftware {
             NotOffloaded::Steps => Self::Steps,
             NotOffloaded::StaticPart(_) => Self::StaticPart,
             NotOffloaded::TableFull => Self::TableFull,
-            NotOffloaded::Refused(_) => Self::Refused,
+            NotOffloaded::Illegal(_) | NotOffloaded::Refused(_) => Self::Refused,
             NotOffloaded::Unanswered => Self::Unanswered,
             NotOffloaded::NoEffect => Self::NoEffect,
         }

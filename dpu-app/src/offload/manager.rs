@@ -3,14 +3,16 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use model::snapshot::{Snapshot, TunnelId};
-use rte_flow::Rule;
-use rte_flow_compiler::{Entry, Nic, NotOffloaded, connection, statics};
+use rte_flow_compiler::legalise::MAX_PARTS;
+use rte_flow_compiler::{Entry, Nic, NotOffloaded, Refusal, connection, statics};
 
 use super::exchange::{InDoubt, News, Notice, Offer, OffloadSettings, Reply, Request, RuleTally};
 use super::poll::Poll;
-use super::records::{Answer, Owner, Phase, Records, Ticket};
-use super::statics::{Place, Purpose, Static, Statics, needs, purpose};
+use super::records::{Answer, Content, Owner, Phase, Record, Records, Ticket};
+use super::shared::Numbers;
+use super::statics::{Place, Purpose, Static, Statics, purpose};
 use crate::datapath::{ConnectionHandle, FlowDirection, Time};
 
 /// One direction of a connection: what is wanted, by which rule, and what was last said of it.
@@ -36,6 +38,7 @@ pub struct Manager<H> {
     snapshot: Arc<Snapshot>,
     pub(super) records: Records<H>,
     pub(super) statics: Statics,
+    pub(super) numbers: Numbers,
     /// The rules of the first stage by place, each with all that were not forgotten.
     pub(super) places: HashMap<Place, BTreeSet<Ticket>>,
     pub(super) flows: HashMap<(ConnectionHandle, FlowDirection), Wanted>,
@@ -58,6 +61,7 @@ impl<H: Copy> Manager<H> {
             snapshot,
             records: Records::default(),
             statics: Statics::new(),
+            numbers: Numbers::default(),
             places: HashMap::new(),
             flows: HashMap::new(),
             retries: BTreeSet::new(),
@@ -88,8 +92,10 @@ impl<H: Copy> Manager<H> {
             .collect();
         self.snapshot = snapshot;
         let stays: HashSet<Purpose> = wanted.iter().map(|(purpose, _)| *purpose).collect();
-        let gone: Vec<Purpose> =
-            self.statics.keys().filter(|purpose| !stays.contains(purpose)).copied().collect();
+        // Shared rules go with those that build upon them.
+        let is_gone =
+            |purpose: &&Purpose| !stays.contains(purpose) && !matches!(purpose, Purpose::Shared(_));
+        let gone: Vec<Purpose> = self.statics.keys().filter(is_gone).copied().collect();
         for purpose in gone {
             let state = self.state_mut(purpose);
             state.refusal = None;
@@ -106,12 +112,13 @@ impl<H: Copy> Manager<H> {
     /// Asks for a static rule unless the very same one is wanted already.
     fn want_static(&mut self, purpose: Purpose, entry: Entry) {
         let old = self.state_mut(purpose).wanted;
-        if old.and_then(|old| self.records.get(old)).is_some_and(|old| old.entry == entry) {
+        let is_same = |old: &Record<H>| old.content.entry.as_ref() == Some(&entry);
+        if old.and_then(|old| self.records.get(old)).is_some_and(is_same) {
             return;
         }
-        match self.nic.rule(&entry) {
-            Ok(rule) => {
-                let ticket = self.record(entry, rule, Owner::Static, old);
+        match self.content(entry) {
+            Ok(content) => {
+                let ticket = self.record(content, Owner::Static, old);
                 let state = self.state_mut(purpose);
                 state.wanted = Some(ticket);
                 state.renewals = 0;
@@ -119,7 +126,7 @@ impl<H: Copy> Manager<H> {
             }
             Err(refusal) => {
                 let state = self.state_mut(purpose);
-                state.refusal = Some(refusal.message.into_owned());
+                state.refusal = Some(refusal.to_string());
                 state.wanted = None;
                 if let Some(old) = old {
                     self.retire(old);
@@ -137,9 +144,10 @@ impl<H: Copy> Manager<H> {
         wanted.in_hardware = false;
         let old = wanted.ticket.take();
         match compiled {
-            Ok((entry, rule)) => {
+            Ok(content) => {
                 let same = |ticket: &Ticket| {
-                    self.records.get(*ticket).is_some_and(|r| r.entry == entry && !r.doomed)
+                    let is_same = |r: &Record<H>| r.content.entry == content.entry && !r.doomed;
+                    self.records.get(*ticket).is_some_and(is_same)
                 };
                 if let Some(same) = old.filter(same) {
                     self.set_rule(connection, direction, same);
@@ -153,7 +161,7 @@ impl<H: Copy> Manager<H> {
                     return;
                 }
                 let owner = Owner::Connection(connection, direction);
-                let ticket = self.record(entry, rule, owner, old);
+                let ticket = self.record(content, owner, old);
                 self.set_rule(connection, direction, ticket);
                 self.submit(ticket);
             }
@@ -166,11 +174,31 @@ impl<H: Copy> Manager<H> {
         }
     }
 
-    fn compile(&self, offer: &Offer) -> Result<(Entry, Rule), NotOffloaded> {
+    fn compile(&mut self, offer: &Offer) -> Result<Content, NotOffloaded> {
         let Offer { key, path, outer_source, .. } = offer;
         let entry = connection(&self.nic, &self.snapshot, key, path, *outer_source)?;
-        let rule = self.nic.rule(&entry).map_err(NotOffloaded::Refused)?;
-        Ok((entry, rule))
+        self.content(entry).map_err(NotOffloaded::Illegal)
+    }
+
+    /// An entry's rule; the shared rules that it builds upon are asked for.
+    fn content(&mut self, entry: Entry) -> Result<Content, Refusal> {
+        let mut shared = ArrayVec::<u32, MAX_PARTS>::new();
+        let numbers = &mut self.numbers;
+        let rule = self.nic.rule(&entry, |one| {
+            let number = numbers.of(one);
+            shared.push(number);
+            number
+        });
+        match rule {
+            Ok(rule) => {
+                shared.iter().for_each(|number| self.want_shared(*number));
+                Ok(Content::new(entry, rule, shared))
+            }
+            Err(refusal) => {
+                shared.iter().for_each(|number| self.let_shared_go(*number));
+                Err(refusal)
+            }
+        }
     }
 
     pub(super) fn set_rule(
@@ -200,7 +228,7 @@ impl<H: Copy> Manager<H> {
         let Some(wanted) = self.flows.get(&(connection, direction)) else { return };
         let in_hardware = wanted.ticket.and_then(|t| self.records.get(t)).is_some_and(|record| {
             matches!(record.phase, Phase::Installed(_))
-                && needs(&record.entry).all(|need| self.has_static(need))
+                && record.content.needs.iter().all(|need| self.has_static(*need))
         });
         if in_hardware == wanted.in_hardware && (in_hardware || reason.is_none()) {
             return;
@@ -275,7 +303,7 @@ impl<H: Copy> Manager<H> {
             let answer = Answer::Expected(now);
             let request = match (ask, record.phase) {
                 (Ask::Insert, Phase::Inserting(Answer::Unasked)) => {
-                    let rule = record.rule.clone();
+                    let rule = record.content.rule.clone();
                     self.set_phase(ticket, Phase::Inserting(answer));
                     Request::Insert(rule)
                 }

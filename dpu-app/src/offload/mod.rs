@@ -11,6 +11,7 @@ mod link;
 mod manager;
 mod poll;
 mod records;
+mod shared;
 mod statics;
 mod tunnels;
 

@@ -62,7 +62,7 @@ impl<H: Copy> Manager<H> {
         let packets = counters.packets.saturating_sub(record.counters.packets);
         let bytes = counters.bytes.saturating_sub(record.counters.bytes);
         // Rules see tunnel packets whole; a connection's bytes are those of its own frames.
-        let outer = packets.saturating_mul(record.entry.outer_bytes());
+        let outer = packets.saturating_mul(record.content.outer_bytes());
         let carried = RuleCounters { packets, bytes: bytes.saturating_sub(outer) };
         record.counters = counters;
         if let Owner::Connection(connection, direction) = record.owner

@@ -1,10 +1,13 @@
 //! The rules the manager knows of, and where each is on its way into the NIC and out of it.
 
+use arrayvec::ArrayVec;
 use rte_flow::Rule;
 use rte_flow_compiler::Entry;
+use rte_flow_compiler::legalise::MAX_PARTS;
 
 use super::exchange::RuleCounters;
 use super::futility::Effect;
+use super::statics::{Place, Purpose, STATIC_NEEDS, needs, place, purpose};
 use crate::datapath::{ConnectionHandle, FlowDirection, Time};
 
 /// The name of a rule between the manager and whoever talks to the NIC. Never used again for another rule.
@@ -68,11 +71,43 @@ impl<H> Phase<H> {
     }
 }
 
+/// What other rules a rule is of no use without.
+pub(super) type Needs = ArrayVec<Purpose, { STATIC_NEEDS + MAX_PARTS }>;
+
+/// What a rule is, and what it has to do with others.
+#[derive(Clone, Debug)]
+pub(super) struct Content {
+    /// What it was made of; none for a shared rule.
+    pub entry: Option<Entry>,
+    pub rule: Rule,
+    /// What it is for, if it is a static or a shared rule.
+    pub purpose: Option<Purpose>,
+    pub needs: Needs,
+    pub place: Option<Place>,
+}
+
+impl Content {
+    /// The rule of an entry, which builds upon shared rules with these numbers.
+    pub fn new(entry: Entry, rule: Rule, shared: impl IntoIterator<Item = u32>) -> Self {
+        Self {
+            purpose: purpose(&entry),
+            needs: needs(&entry).chain(shared.into_iter().map(Purpose::Shared)).collect(),
+            place: place(&entry),
+            rule,
+            entry: Some(entry),
+        }
+    }
+
+    /// How many bytes of each packet that the rule sees are headers of a tunnel.
+    pub fn outer_bytes(&self) -> u64 {
+        self.entry.as_ref().map_or(0, Entry::outer_bytes)
+    }
+}
+
 /// A rule.
 #[derive(Debug)]
 pub(super) struct Record<H> {
-    pub entry: Entry,
-    pub rule: Rule,
+    pub content: Content,
     pub owner: Owner,
     pub phase: Phase<H>,
     /// To be removed as soon as it can be.

@@ -18,7 +18,12 @@ pub(super) enum Purpose {
     VmChecks(Family, Transport),
     TunnelChecks(Family, Transport),
     Encapsulation(TunnelId),
+    /// A rule that those of several entries build upon, by its number.
+    Shared(u32),
 }
+
+/// Most static rules that a connection's is of no use without, those that are shared aside.
+pub(super) const STATIC_NEEDS: usize = 3;
 
 /// The purpose of a static entry; `None` for the entry of a connection.
 pub(super) fn purpose(entry: &Entry) -> Option<Purpose> {
@@ -34,7 +39,7 @@ pub(super) fn purpose(entry: &Entry) -> Option<Purpose> {
 
 /// The static rules that a connection's entry is of no use without.
 pub(super) fn needs(entry: &Entry) -> impl Iterator<Item = Purpose> + use<> {
-    let needs = match entry {
+    let needs: [_; STATIC_NEEDS] = match entry {
         Entry::VmConnection { zone, tuple, transport, .. } => [
             Some(Purpose::VmDispatch(*zone, tuple.family())),
             Some(Purpose::VmChecks(tuple.family(), *transport)),
@@ -45,7 +50,7 @@ pub(super) fn needs(entry: &Entry) -> impl Iterator<Item = Purpose> + use<> {
             Some(Purpose::TunnelChecks(tuple.family(), *transport)),
             None,
         ],
-        _ => [None; 3],
+        _ => [None; STATIC_NEEDS],
     };
     needs.into_iter().flatten()
 }
@@ -86,7 +91,7 @@ fn tunnel_of(entry: &Entry) -> Option<Purpose> {
 pub(super) struct Static {
     /// The rule that is wanted now, whatever its phase.
     pub wanted: Option<Ticket>,
-    /// All rules of connections that are of no use without it.
+    /// All rules that are of no use without it.
     pub users: BTreeSet<Ticket>,
     /// How many of them may be in the NIC; it must not leave before they do.
     pub used: u32,

@@ -10,8 +10,8 @@ use rte_flow_compiler::NotOffloaded;
 
 use crate::network::{Change, FLOWS, Flow, Kind};
 use crate::nic::Fate;
-use crate::profile;
 use crate::rig::Rig;
+use crate::{NARROW, NARROWER, narrow, profile};
 
 /// Between the two local VMs, and to the remote one.
 const LOCAL: usize = 0;
@@ -304,4 +304,51 @@ fn a_rule_that_packets_meet_stays_whatever_else_comes_to_software() {
     }
     assert_eq!(both(&rig, flow), [Offload::Hardware; 2]);
     assert_eq!(rig.nic.insertions(), before);
+}
+
+#[test]
+fn what_flows_share_is_in_the_nic_once_and_only_while_they_are() {
+    // Both between the second VM and the remote one.
+    let (tcp, udp) = (&FLOWS[3], &FLOWS[5]);
+    for words in [NARROW, NARROWER] {
+        let mut rig = Rig::new(narrow(Duplicates::NewestWins, Some(words)));
+        rig.settle().unwrap();
+        let before = rig.tally();
+        rig.open(tcp);
+        rig.settle().unwrap();
+        assert_eq!(both(&rig, tcp), [Offload::Hardware; 2], "{words}");
+        let with_one = rig.tally();
+        assert!(with_one.statics > before.statics, "{words}: nothing was split");
+        rig.open(udp);
+        rig.settle().unwrap();
+        assert_eq!(both(&rig, udp), [Offload::Hardware; 2], "{words}");
+        assert_eq!(rig.tally(), RuleTally { connections: 4, ..with_one }, "{words}");
+        rig.reset(tcp);
+        rig.settle().unwrap();
+        assert_eq!(rig.tally(), with_one, "{words}: the other one needs it");
+        rig.change(Change::Enabled(false));
+        rig.settle().unwrap();
+        rig.change(Change::Enabled(true));
+        rig.settle().unwrap();
+        assert_eq!(rig.tally(), before, "{words}");
+    }
+}
+
+#[test]
+fn a_shared_rule_that_is_refused_keeps_what_needs_it_in_software() {
+    let flow = &FLOWS[REMOTE];
+    let mut rig = Rig::new(narrow(Duplicates::NewestWins, Some(NARROWER)));
+    rig.settle().unwrap();
+    rig.open(flow);
+    rig.deliver(usize::MAX);
+    // What goes to the tunnel fits into one rule. Of the other direction the shared rule is asked for, and nothing that
+    // builds upon it.
+    assert_eq!(round(&mut rig, Fate::Refused(ENOSPC)), 2);
+    assert_eq!(
+        both(&rig, flow),
+        [software(WhySoftware::TableFull), software(WhySoftware::StaticPart)]
+    );
+    assert!(matches!(rig.reason(flow, Reverse), Some(NotOffloaded::StaticPart(Some(_)))));
+    rig.settle().unwrap();
+    assert_eq!(both(&rig, flow), [Offload::Hardware; 2]);
 }

@@ -134,9 +134,24 @@ fn profile(duplicates: Duplicates) -> Profile {
     profile
 }
 
+/// How many words of 32 bits a NIC matches at once that splits what comes from a tunnel, in two and in more.
+const NARROW: u32 = 6;
+const NARROWER: u32 = 5;
+
+/// A NIC that matches no more than so many words of 32 bits at once.
+fn narrow(duplicates: Duplicates, words: Option<u32>) -> Profile {
+    let mut profile = profile(duplicates);
+    profile.limits.match_words = words;
+    profile
+}
+
 fn duplicates() -> impl Strategy<Value = Duplicates> {
     use Duplicates::{FirstWins, NewestWins, Refused};
     prop::sample::select(vec![FirstWins, NewestWins, Refused])
+}
+
+fn words() -> impl Strategy<Value = Option<u32>> {
+    prop::sample::select(vec![None, Some(NARROW), Some(NARROWER)])
 }
 
 /// A quarter of the usual number of cases, as each is long.
@@ -151,11 +166,12 @@ proptest! {
     #[test]
     fn whatever_the_nic_does_nothing_is_lost_and_what_is_said_of_flows_is_true(
         duplicates in duplicates(),
+        words in words(),
         // Whether all is well in the NIC before it begins.
         well in any::<bool>(),
         steps in prop::collection::vec(step(fate()), 1..150),
     ) {
-        let mut rig = Rig::new(profile(duplicates));
+        let mut rig = Rig::new(narrow(duplicates, words));
         if well {
             rig.open_all();
             rig.settle().map_err(TestCaseError::fail)?;
@@ -169,9 +185,10 @@ proptest! {
     #[test]
     fn a_nic_that_does_not_answer_is_in_doubt_and_no_more_is_said_of_it(
         duplicates in duplicates(),
+        words in words(),
         steps in prop::collection::vec(step(bad_fate()), 1..150),
     ) {
-        let mut rig = Rig::new(profile(duplicates));
+        let mut rig = Rig::new(narrow(duplicates, words));
         rig.open_all();
         for step in steps {
             take(&mut rig, &step).map_err(TestCaseError::fail)?;
@@ -185,11 +202,12 @@ proptest! {
     #[test]
     fn changes_interrupt_nothing_that_a_good_nic_carries(
         newest_wins in any::<bool>(),
+        words in words(),
         steps in prop::collection::vec(harmless(), 1..150),
     ) {
         let duplicates =
             if newest_wins { Duplicates::NewestWins } else { Duplicates::FirstWins };
-        let mut rig = Rig::new(profile(duplicates));
+        let mut rig = Rig::new(narrow(duplicates, words));
         rig.open_all();
         rig.settle().map_err(TestCaseError::fail)?;
         for step in steps {

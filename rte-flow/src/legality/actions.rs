@@ -220,10 +220,7 @@ impl Check<'_> {
                 return refuse(late(earlier.kind));
             }
         }
-        let rank = |kind: ActionKind| {
-            let order = &self.profile.order;
-            order.iter().position(|classes| classes.iter().any(|class| class.contains(kind)))
-        };
+        let rank = |kind| self.profile.order_of(kind);
         let Some(mine) = rank(kind) else { return Ok(()) };
         match before.iter().find(|earlier| rank(earlier.kind).is_some_and(|theirs| theirs > mine)) {
             Some(earlier) => refuse(late(earlier.kind)),

@@ -14,7 +14,7 @@ use dpu_app::offload::{
 use model::snapshot::Snapshot;
 use packet::Mac;
 use rte_flow::FlowError;
-use rte_flow_compiler::{Nic, NotOffloaded};
+use rte_flow_compiler::{Nic, NotOffloaded, Refusal};
 use rtrb::{Consumer, Producer};
 use tracing::{debug, error, info, trace, warn};
 
@@ -286,7 +286,9 @@ impl<'p> Offloader<'p> {
 /// Takes the texts out of a reason: the datapath has no use for them, and must not free memory.
 fn strip(reason: &mut NotOffloaded) {
     match reason {
-        NotOffloaded::Refused(error) => error.message = "".into(),
+        NotOffloaded::Refused(error) | NotOffloaded::Illegal(Refusal::Rule(error)) => {
+            error.message = "".into();
+        }
         NotOffloaded::StaticPart(text) => *text = None,
         _ => {}
     }

@@ -16,7 +16,9 @@ impl Refusals {
     /// Notes why a direction is not in hardware, if more can be said of it than the reason's name.
     pub fn note(&self, connection: ConnectionHandle, direction: FlowDirection, why: &NotOffloaded) {
         match why {
-            NotOffloaded::Refused(_) | NotOffloaded::StaticPart(Some(_)) => {
+            NotOffloaded::Illegal(_)
+            | NotOffloaded::Refused(_)
+            | NotOffloaded::StaticPart(Some(_)) => {
                 self.messages().insert((connection, direction), why.to_string());
             }
             _ => self.forget(connection, direction),

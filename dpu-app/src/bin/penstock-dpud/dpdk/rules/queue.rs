@@ -75,7 +75,7 @@ fn counters(nic: &Nic) -> u32 {
     let counts = |template: &&TableTemplate| {
         template.actions.actions.iter().any(|action| action.kind() == ActionKind::Count)
     };
-    let all: u64 = templates(nic).iter().filter(counts).map(|t| u64::from(capacity(t))).sum();
+    let all: u64 = templates(nic).iter().filter(counts).map(|t| u64::from(capacity(nic, t))).sum();
     let most = nic.profile().limits.counters.unwrap_or(u64::MAX);
     u32::try_from(all.min(most)).unwrap_or(u32::MAX)
 }

@@ -6,8 +6,7 @@ use ::rte_flow::{
     EncodedActionsTemplate, EncodedPatternTemplate, FlowError, TableAttributes, encode_table,
 };
 use dpdk_sys::{rte_flow_actions_template, rte_flow_pattern_template, rte_flow_template_table};
-use rte_flow_compiler::TableTemplate;
-use rte_flow_compiler::layout::Table as LayoutTable;
+use rte_flow_compiler::{Nic, TableTemplate};
 
 use super::refusal::Refusal;
 
@@ -17,10 +16,8 @@ const CONNECTIONS: u32 = 1 << 20;
 const OTHERS: u32 = 1 << 16;
 
 /// How many rules a table of this shape has room for.
-pub fn capacity(template: &TableTemplate) -> u32 {
-    let tables = [LayoutTable::VmConnections, LayoutTable::TunnelConnections];
-    let group = template.attributes.group;
-    if tables.iter().any(|table| table.layout().group == group) { CONNECTIONS } else { OTHERS }
+pub fn capacity(nic: &Nic, template: &TableTemplate) -> u32 {
+    if nic.has_connections(template.attributes.group) { CONNECTIONS } else { OTHERS }
 }
 
 /// See the module. Dropped, it is destroyed, and must be empty by then.
@@ -40,12 +37,12 @@ impl Table {
     ///
     /// # Errors
     /// The NIC's refusal of one of its templates or of the table.
-    pub fn create(port: u16, template: &TableTemplate) -> Result<Self, FlowError> {
+    pub fn create(port: u16, nic: &Nic, template: &TableTemplate) -> Result<Self, FlowError> {
         let pattern = PatternTemplate::create(port, template)?;
         let actions = ActionsTemplate::create(port, template)?;
         let attributes = encode_table(&TableAttributes {
             attributes: template.attributes,
-            capacity: capacity(template),
+            capacity: capacity(nic, template),
         });
         let mut refusal = Refusal::default();
         // SAFETY: attributes and templates live until the call is over, the templates longer than the table.

@@ -57,7 +57,7 @@ impl<'port> TemplateRules<'port> {
     /// A shape whose table is refused takes no rules; the refusal is that of each of its rules.
     pub fn new(queue: &FlowQueue, proxy: &'port Port<'_>, nic: &Nic) -> Self {
         let table = |template: TableTemplate| {
-            let table = Table::create(queue.port, &template);
+            let table = Table::create(queue.port, nic, &template);
             if let Err(refusal) = &table {
                 let group = template.attributes.group;
                 warn!(group, "the NIC refuses a table; what needs it stays in software: {refusal}");
