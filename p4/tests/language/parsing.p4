@@ -68,6 +68,7 @@ control Tell(inout headers_t headers, inout metadata_t metadata, in nic_input_t 
         }
     }
     apply {
+        output = { verdict_t.drop, 0, drop_reason_t.none, responder_t.none };
         errors.apply();
         headers.tail.setValid();
         headers.tail.value = metadata.ahead ++ metadata.total[7:0];

@@ -49,6 +49,7 @@ control Choose(inout headers_t headers, inout metadata_t metadata, in nic_input_
     }
 
     apply {
+        output = { verdict_t.drop, 0, drop_reason_t.none, responder_t.none };
         bool hit = false;
         if (headers.lookup.which == 0) {
             if (exactly.apply().miss) { metadata.port = 9; }
