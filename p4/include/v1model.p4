@@ -53,19 +53,7 @@ extern meter {
     void execute_meter<T>(in bit<32> index, out T result);
 }
 
-enum HashAlgorithm {
-    crc32,
-    crc32_custom,
-    crc16,
-    crc16_custom,
-    random,
-    identity,
-    csum16,
-    xor16
-}
-
 extern void mark_to_drop(inout standard_metadata_t standard_metadata);
-extern void update_checksum<T, O>(in bool condition, in T data, inout O checksum, HashAlgorithm algo);
 
 parser Parser<H, M>(packet_in b, out H parsedHdr, inout M meta, inout standard_metadata_t standard_metadata);
 control VerifyChecksum<H, M>(inout H hdr, inout M meta);

@@ -92,7 +92,7 @@ parser IpPacket(packet_in packet, out ip_headers_t ip, out ip_info_t info, in bi
     ExtensionHeader() read_extension_6;
     ExtensionHeader() read_extension_7;
     ExtensionHeader() read_extension_8;
-    bit<16> sum = 0;
+    bool whole = false;
 
     state start {
         info = { false, 0, 0, 0, NOT_ECT, 0, 0, true, false, false, 0, false, 0 };
@@ -126,15 +126,15 @@ parser IpPacket(packet_in packet, out ip_headers_t ip, out ip_info_t info, in bi
     state ipv4_options {
         info.plain = false;
         packet.extract(ip.options, (info.header_length << 3) - 160);
-        sum = ipv4_checksum_with_options(ip.ipv4, ip.options);
+        whole = ipv4_is_whole_with_options(ip.ipv4, ip.options);
         transition ipv4_whole;
     }
     state ipv4_plain {
-        sum = ipv4_checksum(ip.ipv4);
+        whole = ipv4_is_whole(ip.ipv4);
         transition ipv4_whole;
     }
     state ipv4_whole {
-        verify(quoted || sum == 0, error.WrongChecksum);
+        verify(quoted || whole, error.WrongChecksum);
         /* The last fragment may not end behind byte 65535. */
         verify(info.fragment_offset + info.length <= 65535, error.WrongFragment);
         transition fragments;

@@ -96,7 +96,11 @@ control Rewrite(inout headers_t headers, inout metadata_t metadata) {
             } else if (headers.ip.ipv4.ecn != metadata.ip.ecn) {
                 headers.ip.ipv4.ecn = metadata.ip.ecn;
                 headers.ip.ipv4.checksum = 0;
-                headers.ip.ipv4.checksum = ipv4_checksum_with_options(headers.ip.ipv4, headers.ip.options);
+                if (headers.ip.options.isValid()) {
+                    headers.ip.ipv4.checksum = ipv4_checksum_with_options(headers.ip.ipv4, headers.ip.options);
+                } else {
+                    headers.ip.ipv4.checksum = ipv4_checksum(headers.ip.ipv4);
+                }
             }
         } else if (metadata.rewrite == rewrite_t.encapsulate) {
             hash_entropy();

@@ -40,14 +40,6 @@ impl<'p> Run<'_, 'p> {
         if let Callee::PacketMethod(method) = &call.callee {
             return self.packet_method(scope, *method, call);
         }
-        // Its data may be fields of a header that is not there, if the condition says so.
-        if let (Callee::ExternFunction(name), [Argument::In(condition), ..]) =
-            (&call.callee, &call.arguments[..])
-            && name == "update_checksum"
-            && !self.evaluate(scope, condition)?.as_boolean()
-        {
-            return Ok(Value::Nothing);
-        }
         let mut arguments = Vec::with_capacity(call.arguments.len());
         for argument in &call.arguments {
             arguments.push(match argument {

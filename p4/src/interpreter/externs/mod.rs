@@ -13,9 +13,6 @@ use crate::value::Value;
 use counter::Counter;
 use meter::{Meter, Unit};
 
-/// `HashAlgorithm.csum16` of v1model.
-const CSUM16: Value = Value::Member(6);
-
 /// Why a program cannot be loaded.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LoadError {
@@ -111,11 +108,6 @@ pub fn function(name: &str, arguments: &mut [Value]) -> Result<Value, super::Fau
                 v1model::EGRESS_SPEC,
                 Value::bits(9, v1model::DROP_PORT),
             );
-            Ok(Value::Nothing)
-        }
-        // The condition holds, or it would not have been called.
-        "update_checksum" if arguments[3] == CSUM16 => {
-            arguments[2] = Value::bits(16, hash::internet(&bytes(&arguments[1], name)?));
             Ok(Value::Nothing)
         }
         _ => Err(super::Fault::Extern {
