@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod daemon;
+pub mod explain;
 pub mod flows;
 pub mod get;
 pub mod intent_files;

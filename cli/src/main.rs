@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use cli::daemon::DaemonError;
-use cli::{apply, flows, get, nic, replay, status, validate};
+use cli::{apply, explain, flows, get, nic, replay, status, validate};
 
 #[derive(Parser)]
 #[command(name = "penstock", version, about = "Operate the network of a multi-tenant GPU cloud")]
@@ -25,6 +25,8 @@ enum Command {
     Get(get::Arguments),
     /// Show connections, where they are carried, and why not in hardware
     Flows(flows::Arguments),
+    /// Show how a connection becomes rules of a NIC, or why it does not
+    ExplainOffload(explain::Arguments),
     /// Show how a daemon is
     Status(status::Arguments),
     /// See and trouble a simulated NIC, and find out what a NIC can do
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Apply(arguments) => finish(apply::run(&arguments)),
         Command::Get(arguments) => finish(get::run(&arguments)),
         Command::Flows(arguments) => show_flows(&arguments),
+        Command::ExplainOffload(arguments) => finish(explain::run(&arguments)),
         Command::Status(arguments) => finish(status::run(&arguments)),
         Command::Nic(arguments) => finish(nic::run(&arguments)),
         Command::Replay(arguments) => finish(replay::run(&arguments)),

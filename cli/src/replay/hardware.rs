@@ -1,6 +1,6 @@
 //! The hardware path of replay: offload manager and simulated NIC, between the ports and the datapath.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +77,13 @@ fn vf_port(vf: VfIndex) -> EthdevPort {
     EthdevPort(vf.0.saturating_add(1))
 }
 
+/// The ports of a simulated NIC with these VFs.
+#[must_use]
+pub fn simulated_ports(vfs: impl IntoIterator<Item = VfIndex>) -> Ports {
+    let vfs = vfs.into_iter().map(|vf| (vf, vf_port(vf))).collect();
+    Ports { uplink: UPLINK, vfs }
+}
+
 fn port_of(ethdev: u16) -> Port {
     ethdev.checked_sub(1).map_or(Port::Uplink, |vf| Port::Vf(VfIndex(vf)))
 }
@@ -107,8 +114,7 @@ impl Hardware {
         configs.extend(vfs.iter().map(|vf| port(vf_port(*vf), PortRole::Vf(vf.0), u16::MAX)));
         let mut switch = Eswitch::new(profile.clone(), &configs)?;
         switch.set_faults(faults);
-        let vfs: BTreeMap<_, _> = vfs.into_iter().map(|vf| (vf, vf_port(vf))).collect();
-        let nic = Nic::new(Arc::new(profile), Ports { uplink: UPLINK, vfs });
+        let nic = Arc::new(Nic::new(Arc::new(profile), simulated_ports(vfs)));
         let simulated = SimulatedNic::new(switch, &nic)?;
         let mut hardware = Self {
             manager: Manager::new(nic, settings, Arc::clone(&first)),

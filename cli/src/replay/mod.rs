@@ -20,7 +20,7 @@ use std::sync::Arc;
 use dpu_app::datapath::settings::Settings;
 use dpu_app::offload::OffloadSettings;
 
-pub use hardware::{Card, HardwareError};
+pub use hardware::{Card, HardwareError, simulated_ports};
 
 use hardware::Hardware;
 use node::Node;

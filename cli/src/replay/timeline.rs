@@ -30,6 +30,12 @@ pub struct NodeMissing {
 }
 
 impl Timeline {
+    /// What holds at the start.
+    #[must_use]
+    pub fn into_first(self) -> Arc<Snapshot> {
+        self.first
+    }
+
     /// Compiles what `node` sees of an intent and of those that replace it, each at its time. Of several at the same
     /// time the last one given stays.
     ///

@@ -33,7 +33,7 @@ pub(super) enum Ask {
 /// See the module. What becomes of a rule, from the first request to the last answer, is in `life.rs`.
 #[derive(Debug)]
 pub struct Manager<H> {
-    pub(super) nic: Nic,
+    pub(super) nic: Arc<Nic>,
     pub(super) settings: OffloadSettings,
     snapshot: Arc<Snapshot>,
     pub(super) records: Records<H>,
@@ -54,7 +54,7 @@ pub struct Manager<H> {
 impl<H: Copy> Manager<H> {
     /// A manager for an empty NIC. Nothing is offloaded before [`Manager::set_snapshot`].
     #[must_use]
-    pub fn new(nic: Nic, settings: OffloadSettings, snapshot: Arc<Snapshot>) -> Self {
+    pub fn new(nic: Arc<Nic>, settings: OffloadSettings, snapshot: Arc<Snapshot>) -> Self {
         Self {
             nic,
             settings,
@@ -74,7 +74,7 @@ impl<H: Copy> Manager<H> {
 
     /// The NIC that rules are made for.
     #[must_use]
-    pub fn nic(&self) -> &Nic {
+    pub const fn nic(&self) -> &Arc<Nic> {
         &self.nic
     }
 

@@ -5,6 +5,7 @@
 //! the daemon, `penstock replay`) carries these to and fro.
 
 mod exchange;
+mod explain;
 mod futility;
 mod life;
 mod link;
@@ -18,6 +19,7 @@ mod tunnels;
 pub use exchange::{
     InDoubt, News, Notice, Offer, OffloadSettings, Reply, Request, RuleCounters, RuleTally,
 };
+pub use explain::{Asked, ExplainedDirection, ExplainedPass, Explanation, NoEnd, Place, explain};
 pub use link::Wish;
 pub use manager::Manager;
 pub use records::Ticket;

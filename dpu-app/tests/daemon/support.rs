@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 
 use dpu_app::api::v1::dpu_client::DpuClient;
 use dpu_app::api::v1::{
-    ApplyRequest, Flow, FlowsRequest, Source, StatusRequest, StatusResponse, apply_response,
+    ApplyRequest, ExplainOffloadRequest, Flow, FlowsRequest, Source, StatusRequest, StatusResponse,
+    apply_response,
 };
+use dpu_app::offload::Explanation;
 use sim::control::{Answer, Request, RuleFaults};
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::{Channel, Endpoint};
@@ -310,6 +312,28 @@ impl Daemon {
             apply_response::Result::Applied(applied) => Ok(applied.changes.len()),
             apply_response::Result::Refused(refused) => Err(refused.diagnostics),
         }
+    }
+
+    /// How a TCP connection becomes rules, or what is wrong with the question.
+    pub fn explain(
+        &self,
+        interface: &str,
+        source: SocketAddr,
+        destination: SocketAddr,
+    ) -> Result<Explanation, String> {
+        let request = ExplainOffloadRequest {
+            interface: interface.into(),
+            protocol: 6,
+            source: source.ip().to_string(),
+            destination: destination.ip().to_string(),
+            source_port: source.port().into(),
+            destination_port: destination.port().into(),
+        };
+        let answer = self
+            .call(async |mut client| client.explain_offload(request).await)
+            .expect("the daemon listens")
+            .map_err(|status| status.message().to_owned())?;
+        Ok(serde_json::from_str(&answer.into_inner().explanation).expect("an explanation"))
     }
 
     /// The TCP flows.

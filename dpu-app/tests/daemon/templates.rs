@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dpu_app::api::v1::flow_direction::Path as FlowPath;
 use dpu_app::api::v1::{Flow, FlowDirection};
+use dpu_app::offload::Place;
 
 use crate::support::{Connection, Daemon, Namespace, wait_for};
 use crate::{MAC_0, MAC_1, can_run, files, intent, switch};
@@ -62,6 +63,27 @@ fn connections_move_into_hardware_through_templates() {
     wait_for("its shared rules", Duration::from_secs(10), || {
         (rules(&daemon) == 4 && statics(&daemon) == before + 2).then_some(())
     });
+
+    // It can be explained.
+    let flow = daemon.tcp_flows().into_iter().find(|flow| flow.destination_port == 5001).unwrap();
+    let source = format!("[{}]:{}", flow.source, flow.source_port).parse().unwrap();
+    let destination = "[2001:db8:0:1::11]:5001".parse().unwrap();
+    for end in ["vf0", &flow.interface] {
+        let explanation = daemon.explain(end, source, destination).unwrap();
+        assert_eq!(
+            (explanation.profile.as_str(), explanation.dropped),
+            ("bluefield3-hws-22.11", None)
+        );
+        assert_eq!(explanation.directions.len(), 2);
+        for direction in explanation.directions {
+            assert_eq!((direction.verdict, direction.rules.len()), (Place::Hardware, 2));
+            let now = direction.now.expect("the daemon knows the connection");
+            assert!(now.starts_with("hardware; "), "{now}");
+        }
+    }
+    assert!(daemon.explain("vf7", source, destination).is_err());
+    let unknown = daemon.explain("vf0", source, "[2001:db8:0:1::11]:1".parse().unwrap()).unwrap();
+    assert!(unknown.directions.iter().all(|direction| direction.now.is_none()));
 
     // Policy takes rules out, and new rules go in where they were.
     assert_eq!(daemon.apply(&intent("")), Ok(1));

@@ -62,7 +62,7 @@ impl Rig {
         let published = Arc::new(plan.compile(None));
         let vfs = (0..VFS).map(|vf| (VfIndex(vf), EthdevPort(vf + 1))).collect();
         let ports = Ports { uplink: EthdevPort(UPLINK), vfs };
-        let target = Target::new(Arc::new(profile.clone()), ports);
+        let target = Arc::new(Target::new(Arc::new(profile.clone()), ports));
         let mut rig = Self {
             now: Time::ZERO,
             plan,

@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use dpu_app::api::v1::{self, apply_response, change, dpu_server::Dpu};
+use dpu_app::datapath::conntrack::Connection;
+use dpu_app::offload::Asked;
+use model::snapshot::Snapshot;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
+use crate::explain_view::{self, ExplainQuestion};
 use crate::flow_view::FlowView;
 use crate::intent_store::{ApplyError, IntentStore, What};
 use crate::nic_status::doubts;
@@ -145,6 +149,29 @@ impl Dpu for Control {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
+    async fn explain_offload(
+        &self,
+        request: Request<v1::ExplainOffloadRequest>,
+    ) -> Result<Response<v1::ExplainOffloadResponse>, Status> {
+        let offload = &self.shared.nic.load().offload.clone();
+        let target = offload.target.clone().ok_or_else(|| {
+            let why = offload.disabled.clone().unwrap_or_else(|| "it has not begun yet".into());
+            Status::failed_precondition(format!("nothing is offloaded: {why}"))
+        })?;
+        let snapshot = self.shared.snapshot.load_full().ok_or_else(|| {
+            Status::failed_precondition("no intent was applied yet; nothing is forwarded")
+        })?;
+        let question = ExplainQuestion::read(&snapshot, &request.into_inner())
+            .map_err(Status::invalid_argument)?;
+        let flow = self.find_flow(&snapshot, question.asked()).await?;
+        let explanation = question
+            .answer(&target, &snapshot, flow)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let explanation = serde_json::to_string(&explanation)
+            .map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(v1::ExplainOffloadResponse { explanation }))
+    }
+
     async fn status(
         &self,
         _: Request<v1::StatusRequest>,
@@ -195,6 +222,30 @@ impl Dpu for Control {
                     .collect(),
             }),
         }))
+    }
+}
+
+impl Control {
+    /// The connection that is asked for, as the control API shows it, if there is one.
+    async fn find_flow(
+        &self,
+        snapshot: &Snapshot,
+        asked: &Asked,
+    ) -> Result<Option<v1::Flow>, Status> {
+        let mut page = None;
+        loop {
+            let next = self.asker.flows(page).await.map_err(unavailable)?;
+            let is_it = |flow: &&(_, Connection)| explain_view::is_asked(asked, &flow.1);
+            if let Some((id, flow)) = next.flows.iter().find(is_it) {
+                let (refusals, now) = (&self.shared.refusals, self.shared.clock.now());
+                let view = FlowView { snapshot, refusals, now };
+                return Ok(Some(view.flow(*id, flow)));
+            }
+            if next.is_last {
+                return Ok(None);
+            }
+            page = Some(next);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod control;
 mod dataplane;
 mod dpdk;
 mod eal_arguments;
+mod explain_view;
 mod flow_view;
 mod intent_store;
 mod nic_status;

@@ -1,9 +1,13 @@
 //! What is known of the NIC: its ports, and what is offloaded to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use dpu_app::datapath::Port;
 use dpu_app::offload::{InDoubt, RuleCounters, RuleTally};
+use packet::Mac;
+use rte_flow_compiler::Nic;
 
 use crate::dpdk::PortStats;
 
@@ -29,9 +33,20 @@ pub struct PortStatus {
     pub stats: PortStats,
 }
 
+/// What rules are made for and from, besides intent.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The NIC.
+    pub nic: Arc<Nic>,
+    /// The neighbours on the underlay that were learned.
+    pub neighbors: Arc<HashMap<IpAddr, Mac>>,
+}
+
 /// What is offloaded.
 #[derive(Debug, Clone, Default)]
 pub struct OffloadStatus {
+    /// What rules are made for; none where nothing is offloaded.
+    pub target: Option<Target>,
     /// Why nothing is, if so.
     pub disabled: Option<String>,
     /// The profile that rules are made for.

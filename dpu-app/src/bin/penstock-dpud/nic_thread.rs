@@ -19,7 +19,7 @@ use rtrb::{Consumer, Producer};
 use tracing::{debug, error, info, trace, warn};
 
 use crate::dpdk::{Port, RuleHandle, Rules};
-use crate::nic_status::{NicStatus, OffloadStatus, PortStatus, QueueDepths};
+use crate::nic_status::{NicStatus, OffloadStatus, PortStatus, QueueDepths, Target};
 use crate::shared::Shared;
 
 /// Wishes between datapath and offload that may wait.
@@ -49,7 +49,7 @@ pub struct Offload<'p> {
     /// The NIC's rules.
     pub rules: Rules<'p>,
     /// What they are made for.
-    pub nic: Nic,
+    pub nic: Arc<Nic>,
     /// How the manager deals with it.
     pub settings: OffloadSettings,
     /// From the datapath's loop.
@@ -100,6 +100,7 @@ pub fn note_absence(shared: &Shared) {
         disabled: Some(
             "the NIC was reset or removed; its ports start again when it is back".into(),
         ),
+        target: None,
         rules: RuleTally::default(),
         queued: QueueDepths::default(),
         ..before.offload
@@ -121,12 +122,12 @@ fn status_of(ports: &BTreeMap<PortName, &Port<'_>>) -> BTreeMap<PortName, PortSt
 
 struct Offloader<'p> {
     rules: Rules<'p>,
-    profile: String,
+    nic: Arc<Nic>,
     settings: OffloadSettings,
     wishes: Consumer<ToNic>,
     notices: Producer<Notice>,
     stage: Stage,
-    neighbors: HashMap<IpAddr, Mac>,
+    neighbors: Arc<HashMap<IpAddr, Mac>>,
     batch: Vec<Wish>,
     carried: RuleCounters,
     failures: BTreeMap<&'static str, u64>,
@@ -135,7 +136,7 @@ struct Offloader<'p> {
 /// Whether there is something to offload by.
 enum Stage {
     /// No intent yet.
-    Waiting(Option<Nic>),
+    Waiting,
     Running {
         manager: Box<Manager<RuleHandle>>,
         snapshot: Arc<Snapshot>,
@@ -148,12 +149,12 @@ impl<'p> Offloader<'p> {
         let Offload { rules, nic, settings, wishes, notices } = offload;
         Self {
             rules,
-            profile: nic.profile().name.clone(),
+            nic,
             settings,
             wishes,
             notices,
-            stage: Stage::Waiting(Some(nic)),
-            neighbors: HashMap::new(),
+            stage: Stage::Waiting,
+            neighbors: Arc::default(),
             batch: Vec::with_capacity(BATCH),
             carried: before.carried,
             failures: before.failures,
@@ -167,7 +168,7 @@ impl<'p> Offloader<'p> {
             match self.wishes.pop() {
                 Ok(ToNic::Wish(wish)) => self.batch.push(wish),
                 Ok(ToNic::Neighbors(neighbors)) => {
-                    self.neighbors = neighbors;
+                    self.neighbors = Arc::new(neighbors);
                     neighbors_changed = true;
                 }
                 Err(_) => break,
@@ -214,8 +215,8 @@ impl<'p> Offloader<'p> {
     /// Follows the snapshot and the neighbours.
     fn follow(&mut self, snapshot: Arc<Snapshot>, neighbors_changed: bool) {
         let is_new = match &mut self.stage {
-            Stage::Waiting(nic) => {
-                let Some(nic) = nic.take() else { return };
+            Stage::Waiting => {
+                let nic = self.nic.clone();
                 let manager = Box::new(Manager::new(nic, self.settings, snapshot.clone()));
                 self.stage = Stage::Running { manager, snapshot: snapshot.clone() };
                 true
@@ -266,12 +267,14 @@ impl<'p> Offloader<'p> {
 
     fn status(&self) -> OffloadStatus {
         let rules = match &self.stage {
-            Stage::Waiting(_) => RuleTally::default(),
+            Stage::Waiting => RuleTally::default(),
             Stage::Running { manager, .. } => manager.rules(),
         };
+        let Self { nic, neighbors, .. } = self;
         OffloadStatus {
+            target: Some(Target { nic: nic.clone(), neighbors: neighbors.clone() }),
             disabled: None,
-            profile: self.profile.clone(),
+            profile: nic.profile().name.clone(),
             rules,
             carried: self.carried,
             failures: self.failures.clone(),

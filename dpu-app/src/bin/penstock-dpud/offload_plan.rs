@@ -16,7 +16,7 @@ use crate::dpdk::{
 
 /// See the module.
 pub struct OffloadPlan {
-    nic: Nic,
+    nic: Arc<Nic>,
     /// The number of the port that manages transfer rules.
     proxy: u16,
     interface: Interface,
@@ -45,8 +45,8 @@ impl OffloadPlan {
             return Err(format!("{uplink_name} has no representors: it is no switch of VFs"));
         }
         let profile = Profile::named(&config.profile).map_err(|error| error.to_string())?;
-        let nic =
-            Nic::new(Arc::new(profile), Ports { uplink: EthdevPort(uplink.device().id), vfs });
+        let ports_of_nic = Ports { uplink: EthdevPort(uplink.device().id), vfs };
+        let nic = Arc::new(Nic::new(Arc::new(profile), ports_of_nic));
         let proxy = transfer_proxy(uplink)
             .map_err(|error| format!("{uplink_name} takes no transfer rules: {error}"))?;
         let (_, proxy) =
@@ -82,7 +82,7 @@ impl OffloadPlan {
     pub fn carry_out<'p>(
         self,
         mut ports: impl Iterator<Item = &'p Port<'p>>,
-    ) -> Result<(Rules<'p>, Nic), String> {
+    ) -> Result<(Rules<'p>, Arc<Nic>), String> {
         let Self { nic, proxy, interface } = self;
         let proxy = ports
             .find(|port| port.device().id == proxy)
