@@ -5,6 +5,8 @@
 //! time of the one thread that does the work, which does not grow when other programs want the core, too.
 
 mod nic;
+mod path;
+mod plot;
 mod report;
 mod statistics;
 
@@ -26,9 +28,12 @@ struct Arguments {
     /// Only the cases whose names contain this
     #[arg(long, default_value = "")]
     only: String,
-    /// The directory that gets the figures as JSON
+    /// The directory that gets the figures as JSON and as a plot
     #[arg(long, default_value = "target/bench")]
     output: PathBuf,
+    /// The pages in which the software path's programs keep their packets
+    #[arg(long, value_enum, default_value = "huge")]
+    memory: path::Memory,
 }
 
 /// Something that can be measured again and again.
@@ -49,6 +54,8 @@ trait Case {
 enum Unit {
     /// Nanoseconds of one core's time for a packet.
     NanosecondsPerPacket,
+    /// Nanoseconds of one core's time for a connection, all its packets together.
+    NanosecondsPerConnection,
     /// Thousands in a second.
     ThousandsPerSecond,
     /// Bytes that the process grows by, for each.
@@ -57,8 +64,11 @@ enum Unit {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let cases: Vec<Box<dyn Case>> =
-        nic::cases()?.into_iter().filter(|case| case.name().contains(&arguments.only)).collect();
+    let cases: Vec<Box<dyn Case>> = nic::cases()?
+        .into_iter()
+        .chain(path::cases(arguments.memory)?)
+        .filter(|case| case.name().contains(&arguments.only))
+        .collect();
     if cases.is_empty() {
         bail!("no case's name contains \"{}\"; leave out --only to see them all", arguments.only);
     }

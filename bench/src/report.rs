@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use miette::{IntoDiagnostic, Result, WrapErr};
 use serde::Serialize;
 
+use crate::plot::{self, Bar};
 use crate::statistics::Samples;
 use crate::{Case, Unit};
 
@@ -25,10 +26,18 @@ struct Line {
     most: f64,
 }
 
+impl Line {
+    fn bar(&self) -> Bar<'_> {
+        let Self { case: name, unit, median, least, most } = self;
+        Bar { name, unit, median: *median, least: *least, most: *most }
+    }
+}
+
 impl Unit {
     const fn text(self) -> &'static str {
         match self {
             Self::NanosecondsPerPacket => "ns a packet",
+            Self::NanosecondsPerConnection => "ns a connection",
             Self::ThousandsPerSecond => "thousand a second",
             Self::BytesEach => "bytes each",
         }
@@ -46,16 +55,22 @@ impl Report {
         Self { cases: measured.map(line).collect() }
     }
 
-    /// Writes the figures into a directory, as `bench.json`.
+    /// Writes the figures into a directory, as `bench.json` and as a picture, `bench.svg`.
     ///
     /// # Errors
     /// When that cannot be written.
     pub fn save(&self, directory: &Path) -> Result<()> {
-        let file = directory.join("bench.json");
-        let name = || file.display().to_string();
-        let text = serde_json::to_string_pretty(self).into_diagnostic()?;
-        std::fs::create_dir_all(directory).into_diagnostic().wrap_err_with(name)?;
-        std::fs::write(&file, text + "\n").into_diagnostic().wrap_err_with(name)
+        let text = serde_json::to_string_pretty(self).into_diagnostic()? + "\n";
+        let picture = plot::svg(&self.cases.iter().map(Line::bar).collect::<Vec<_>>());
+        std::fs::create_dir_all(directory)
+            .into_diagnostic()
+            .wrap_err_with(|| directory.display().to_string())?;
+        for (name, text) in [("bench.json", text), ("bench.svg", picture)] {
+            let file = directory.join(name);
+            let shown = || file.display().to_string();
+            std::fs::write(&file, text).into_diagnostic().wrap_err_with(shown)?;
+        }
+        Ok(())
     }
 }
 

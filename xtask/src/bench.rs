@@ -21,7 +21,10 @@ pub struct Arguments {
 /// When something does not build or cannot be measured.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::run()?;
-    let build = ["build", "--release", "-p", "penstock-eswitch", "-p", "bench"];
+    // The daemon as it is delivered, and the drivers that it and others load.
+    let packages = ["penstock-eswitch", "penstock-traffic", "dpu-app", "bench"];
+    let build = packages.iter().flat_map(|package| ["-p", package]);
+    let build: Vec<&str> = ["build", "--release"].into_iter().chain(build).collect();
     process::run(&mut process::cargo(&build))?;
     let mut measure = process::cargo(&["run", "--quiet", "--release", "-p", "bench", "--"]);
     let is_good = process::succeeds(measure.args(&arguments.arguments))?;

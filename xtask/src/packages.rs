@@ -29,7 +29,8 @@ pub const BUILD: &[Package] = &[
     Package { name: "libpcap-dev", reason: "packet sockets of the suite of NICs" },
     Package {
         name: "openvswitch-switch-dpdk",
-        reason: "a switch with hardware offload, which runs on the simulated NIC in tests",
+        reason: "a switch with hardware offload, which runs on the simulated NIC in tests and is measured beside \
+                 Penstock",
     },
     Package { name: "valgrind", reason: "looks for what the driver does wrong in memory" },
     Package { name: "busybox", reason: "a DHCP client and ping for tests" },
