@@ -99,6 +99,9 @@ pub fn set(program: &Program, key: &Key, text: &str) -> Result<Set, String> {
                 ));
             }
         };
+        if text[2..].bytes().all(|digit| digit == b'*') {
+            return Ok(Set::Any);
+        }
         let digits = text[2..].chars().map(|digit| if digit == '*' { '0' } else { all });
         let mask: String = text[..2].chars().chain(digits).collect();
         return Ok(Set::Mask(bits(&text.replace('*', "0"))?, bits(&mask)?));
@@ -153,5 +156,6 @@ mod tests {
         let digits = Set::Mask(Bits::truncate(4, 0b100_u8), Bits::truncate(4, 0b1101_u8));
         assert_eq!(read(4, MatchKind::LongestPrefix, "0b01*0"), Ok(digits));
         assert!(read(16, MatchKind::Ternary, "1*").is_err());
+        assert_eq!(read(8, MatchKind::Optional, "0b********"), Ok(Set::Any));
     }
 }
