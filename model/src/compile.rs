@@ -111,6 +111,8 @@ struct Placed<'a> {
     object: &'a intent::Interface,
     vpc: VpcIndex,
     subnet: SubnetIndex,
+    /// Whether it is on the node itself.
+    is_local: bool,
 }
 
 /// What intent and the previous snapshot say, arranged for look-ups.
@@ -167,6 +169,7 @@ impl<'a> Compiler<'a> {
                     object,
                     vpc: VpcIndex(*vpc_numbers.get(*vpc_of_subnet.get(subnet)?)?),
                     subnet: SubnetIndex(*subnet_numbers.get(subnet)?),
+                    is_local: object.spec.node == *node.name(),
                 })
             })
             .collect();
@@ -192,7 +195,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn local(&self) -> impl Iterator<Item = &Placed<'a>> {
-        self.interfaces.iter().filter(|placed| placed.object.spec.node == *self.node.name())
+        self.interfaces.iter().filter(|placed| placed.is_local)
     }
 
     fn number_interfaces(&mut self) {
@@ -230,7 +233,7 @@ impl<'a> Compiler<'a> {
         let mut pairs: Vec<(VpcIndex, &str)> = self
             .interfaces
             .iter()
-            .filter(|placed| placed.object.spec.node != *self.node.name())
+            .filter(|placed| !placed.is_local)
             .map(|placed| (placed.vpc, placed.object.spec.node.as_str()))
             .collect::<HashSet<_>>()
             .into_iter()
@@ -248,7 +251,7 @@ impl<'a> Compiler<'a> {
 
     fn mapping(&self, placed: &Placed<'a>) -> Option<Mapping> {
         let spec = &placed.object.spec;
-        let location = if spec.node == *self.node.name() {
+        let location = if placed.is_local {
             Location::Local(*self.local_ids.get(placed.object.name().as_str())?)
         } else {
             Location::Remote(*self.tunnels.get(&(placed.vpc, spec.node.as_str()))?)
@@ -515,6 +518,14 @@ impl<'a> Compiler<'a> {
     fn compile_vpcs(&mut self, subnets: &[Option<Subnet>]) -> Vec<Option<Vpc>> {
         let mut drafts: Vec<Draft> = self.vpcs.iter().map(|_| Draft::default()).collect();
         for placed in &self.interfaces {
+            if let Some(draft) = drafts.get_mut(placed.vpc.0 as usize) {
+                draft.addresses += placed.object.spec.addresses.len();
+            }
+        }
+        for draft in &mut drafts {
+            draft.by_address.reserve(draft.addresses);
+        }
+        for placed in &self.interfaces {
             let (spec, Some(mapping)) = (&placed.object.spec, self.mapping(placed)) else {
                 continue;
             };
@@ -575,6 +586,8 @@ impl<'a> Compiler<'a> {
 /// A VPC's mappings while they are collected.
 #[derive(Default)]
 struct Draft {
+    /// How many there will be.
+    addresses: usize,
     by_address: HashMap<IpAddr, Mapping>,
     open_vteps: Vec<VtepAddr>,
     local_by_mac: HashMap<Mac, InterfaceId>,

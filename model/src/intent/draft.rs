@@ -94,7 +94,7 @@ impl Drafts {
             // A document without anything, or of comments only, is no object.
             Value::Scalar { text, plain: true } if text.is_empty() => &[],
             Value::Sequence(objects) => {
-                report.end_document(None);
+                report.end_document(|| None);
                 &objects[..]
             }
             _ => slice::from_ref(&document.root),
@@ -114,13 +114,12 @@ impl Drafts {
             label = self.add_broken(last);
         }
         report.error(*at, None, message.clone(), None);
-        report.end_document(label.as_deref());
+        report.end_document(|| label);
     }
 
     fn add_object(&mut self, root: &Node<'_>, report: &mut Report) {
-        let label = label(root);
-        self.add_whole(root, &mut Reader::new(report, label.clone()));
-        report.end_document(label.as_deref());
+        self.add_whole(root, &mut Reader::new(report));
+        report.end_document(|| label(root));
     }
 
     fn add_whole(&mut self, root: &Node<'_>, reader: &mut Reader<'_>) {

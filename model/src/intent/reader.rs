@@ -12,10 +12,9 @@ use super::name::shortened;
 use super::report::{At, Position, Report};
 use super::yaml::{Entry, Node, Value};
 
-/// The object that is read, and where its errors go.
+/// Where the errors of the object that is read go.
 pub(super) struct Reader<'r> {
     report: &'r mut Report,
-    object: Option<String>,
 }
 
 /// What fields a map may have.
@@ -27,12 +26,12 @@ pub(super) struct Known<const N: usize> {
 }
 
 impl<'r> Reader<'r> {
-    pub(super) fn new(report: &'r mut Report, object: Option<String>) -> Self {
-        Self { report, object }
+    pub(super) fn new(report: &'r mut Report) -> Self {
+        Self { report }
     }
 
     pub(super) fn error(&mut self, at: Position, message: impl Into<String>) {
-        self.report.error(at, self.object.clone(), message, None);
+        self.report.error(at, None, message, None);
     }
 
     pub(super) fn error_with_hint(
@@ -41,7 +40,7 @@ impl<'r> Reader<'r> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.report.error(at, self.object.clone(), message, Some(hint.into()));
+        self.report.error(at, None, message, Some(hint.into()));
     }
 
     pub(super) fn not_supported_yet(&mut self, at: Position, what: impl Display) {
@@ -150,22 +149,22 @@ impl<'r> Reader<'r> {
     where
         T: Copy + PartialOrd + Display + TryFrom<u64>,
     {
+        if let Value::Scalar { text, plain: true } = &node.value
+            && let Some(value) = decimal(text).and_then(|number| T::try_from(number).ok())
+            && range.contains(&value)
+        {
+            return Some(At { value, at: node.at });
+        }
         let wanted = format!("a whole number from {} to {}", range.start(), range.end());
         let text = self.text(node, &wanted)?;
         let plain = matches!(node.value, Value::Scalar { plain: true, .. });
-        let number = decimal(text).and_then(|n| T::try_from(n).ok());
-        match number {
-            Some(_) if !plain => {
-                let message = format!("\"{}\" is a text, not {wanted}", shortened(text));
-                self.error_with_hint(node.at, message, "leave the quotes out");
-                None
-            }
-            Some(value) if range.contains(&value) => Some(At { value, at: node.at }),
-            _ => {
-                self.error(node.at, format!("`{}` is not {wanted}", shortened(text)));
-                None
-            }
+        if !plain && decimal(text).and_then(|number| T::try_from(number).ok()).is_some() {
+            let message = format!("\"{}\" is a text, not {wanted}", shortened(text));
+            self.error_with_hint(node.at, message, "leave the quotes out");
+        } else {
+            self.error(node.at, format!("`{}` is not {wanted}", shortened(text)));
         }
+        None
     }
 
     /// `true` or `false`.

@@ -51,9 +51,13 @@ impl Report {
     }
 
     /// Gives the object to those errors of a document that do not name one.
-    pub(super) fn end_document(&mut self, object: Option<&str>) {
-        for problem in self.problems.iter_mut().skip(self.named) {
-            problem.object = problem.object.take().or_else(|| object.map(str::to_owned));
+    pub(super) fn end_document(&mut self, object: impl FnOnce() -> Option<String>) {
+        let unnamed = self.problems.get_mut(self.named..).unwrap_or_default();
+        if !unnamed.is_empty() {
+            let object = object();
+            for problem in unnamed {
+                problem.object = problem.object.take().or_else(|| object.clone());
+            }
         }
         self.named = self.problems.len();
     }

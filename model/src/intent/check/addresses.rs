@@ -21,7 +21,6 @@ struct Owned<'c> {
 }
 
 /// What may be there once only, and where it was first.
-#[derive(Default)]
 struct Seen {
     vfs: HashMap<(usize, VfIndex), Position>,
     macs: HashMap<(usize, Mac), Position>,
@@ -81,7 +80,12 @@ impl Checker<'_> {
             .iter()
             .map(|subnet| subnet.spec.iter().flat_map(|s| &s.cidrs).map(|c| c.value).collect())
             .collect();
-        let mut seen = Seen::default();
+        let count = drafts.interfaces.len();
+        let mut seen = Seen {
+            vfs: HashMap::with_capacity(count),
+            macs: HashMap::with_capacity(count),
+            addresses: HashMap::with_capacity(count),
+        };
         for (index, interface) in drafts.interfaces.iter().enumerate() {
             let name = &interface.name.value;
             let Some(spec) = &interface.spec else { continue };
