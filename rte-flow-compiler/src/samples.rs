@@ -71,3 +71,21 @@ pub(crate) fn samples() -> Vec<Entry> {
     }
     entries
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::draft::Shape;
+
+    #[test]
+    fn there_is_one_of_every_shape() {
+        let shapes: BTreeSet<Shape> = samples().iter().map(Shape::of).collect();
+        let (family, outer, transport) = (2, 2, 2);
+        let dispatch = 2 * family + outer;
+        let checks = family * transport + outer * family * transport;
+        let connections = 2 * family * transport + outer * family * transport;
+        assert_eq!(shapes.len(), dispatch + checks + connections + outer);
+    }
+}

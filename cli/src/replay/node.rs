@@ -218,6 +218,7 @@ impl Node {
                 Effect::DecisionChanged { .. }
                 | Effect::EligibleForOffload { .. }
                 | Effect::Bypassed { .. }
+                | Effect::WithdrawDirection { .. }
                 | Effect::Withdraw { .. } => {}
             }
         }

@@ -49,6 +49,13 @@ pub enum Effect {
         /// Which direction of it.
         direction: FlowDirection,
     },
+    /// A direction of a connection must be in hardware no longer: where its packets come from is not known any more.
+    WithdrawDirection {
+        /// Which.
+        connection: ConnectionHandle,
+        /// Which direction of it.
+        direction: FlowDirection,
+    },
     /// A connection must be in hardware no longer: it is closing or starts anew.
     Withdraw {
         /// Which.

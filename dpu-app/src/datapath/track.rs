@@ -149,8 +149,8 @@ impl Shard {
         }
         if !may_come_from(snapshot, connection) {
             self.table.presume_alive(id, now);
-            if self.table.get_mut(id).is_some_and(Connection::forget_vtep) {
-                effects.push(Effect::Withdraw { connection: id });
+            if let Some(direction) = self.table.get_mut(id).and_then(Connection::forget_vtep) {
+                effects.push(Effect::WithdrawDirection { connection: id, direction });
             }
         }
         if changed {

@@ -29,15 +29,15 @@ impl Wish {
             }
             Effect::DecisionChanged { connection } => FlowDirection::ALL.map(|direction| {
                 // A direction that was never offered is not offered now.
-                let offered = match shard.connection(connection)?.offload().get(direction) {
-                    Offload::Software(why) => why.is_managers(),
-                    Offload::Pending | Offload::Hardware => true,
-                };
+                let offered = shard.connection(connection)?.offload().get(direction).is_managers();
                 let withdrawn = Self::Withdraw(connection, direction);
                 offered.then(|| offer(shard, connection, direction).map_or(withdrawn, Self::Offer))
             }),
             Effect::Withdraw { connection } | Effect::FlowRemoved { connection, .. } => {
                 FlowDirection::ALL.map(|direction| Some(Self::Withdraw(connection, direction)))
+            }
+            Effect::WithdrawDirection { connection, direction } => {
+                [Some(Self::Withdraw(connection, direction)), None]
             }
             Effect::Bypassed { connection, direction } => {
                 [Some(Self::Bypassed(connection, direction)), None]

@@ -11,7 +11,9 @@ use super::world::{INTENT, World, seconds};
 /// Directions that became eligible, and withdrawals, at dpu1 since the last call.
 fn news(world: &mut World) -> (Vec<FlowDirection>, usize) {
     let effects = std::mem::take(&mut world.nodes.get_mut(&1).unwrap().effects);
-    let withdrawn = effects.iter().filter(|e| matches!(e, Effect::Withdraw { .. })).count();
+    let is_withdrawal =
+        |e: &&Effect| matches!(e, Effect::Withdraw { .. } | Effect::WithdrawDirection { .. });
+    let withdrawn = effects.iter().filter(is_withdrawal).count();
     let eligible = effects.into_iter().filter_map(|effect| match effect {
         Effect::EligibleForOffload { direction, .. } => Some(direction),
         _ => None,
@@ -182,6 +184,8 @@ fn a_moved_sender_ends_what_the_nic_admits_from_its_old_node() {
     let connection = world.shard(1).connection(handle).unwrap();
     assert_eq!(connection.vtep(), None);
     assert_eq!(connection.offload().reverse, Offload::Software(WhySoftware::NoOuterSource));
+    // What goes there is another rule, in time; until then it goes to the old node.
+    assert_eq!(connection.offload().forward, Offload::Hardware);
 }
 
 #[test]

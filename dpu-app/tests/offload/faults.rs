@@ -11,7 +11,7 @@ use rte_flow_compiler::NotOffloaded;
 use crate::network::{Change, FLOWS, Flow, Kind};
 use crate::nic::Fate;
 use crate::rig::Rig;
-use crate::{NARROW, NARROWER, narrow, profile};
+use crate::{Card, profile};
 
 /// Between the two local VMs, and to the remote one.
 const LOCAL: usize = 0;
@@ -310,34 +310,34 @@ fn a_rule_that_packets_meet_stays_whatever_else_comes_to_software() {
 fn what_flows_share_is_in_the_nic_once_and_only_while_they_are() {
     // Both between the second VM and the remote one.
     let (tcp, udp) = (&FLOWS[3], &FLOWS[5]);
-    for words in [NARROW, NARROWER] {
-        let mut rig = Rig::new(narrow(Duplicates::NewestWins, Some(words)));
+    for card in [Card::Narrow, Card::Narrower] {
+        let mut rig = Rig::new(card.profile(Duplicates::NewestWins));
         rig.settle().unwrap();
         let before = rig.tally();
         rig.open(tcp);
         rig.settle().unwrap();
-        assert_eq!(both(&rig, tcp), [Offload::Hardware; 2], "{words}");
+        assert_eq!(both(&rig, tcp), [Offload::Hardware; 2], "{card:?}");
         let with_one = rig.tally();
-        assert!(with_one.statics > before.statics, "{words}: nothing was split");
+        assert!(with_one.statics > before.statics, "{card:?}: nothing was split");
         rig.open(udp);
         rig.settle().unwrap();
-        assert_eq!(both(&rig, udp), [Offload::Hardware; 2], "{words}");
-        assert_eq!(rig.tally(), RuleTally { connections: 4, ..with_one }, "{words}");
+        assert_eq!(both(&rig, udp), [Offload::Hardware; 2], "{card:?}");
+        assert_eq!(rig.tally(), RuleTally { connections: 4, ..with_one }, "{card:?}");
         rig.reset(tcp);
         rig.settle().unwrap();
-        assert_eq!(rig.tally(), with_one, "{words}: the other one needs it");
+        assert_eq!(rig.tally(), with_one, "{card:?}: the other one needs it");
         rig.change(Change::Enabled(false));
         rig.settle().unwrap();
         rig.change(Change::Enabled(true));
         rig.settle().unwrap();
-        assert_eq!(rig.tally(), before, "{words}");
+        assert_eq!(rig.tally(), before, "{card:?}");
     }
 }
 
 #[test]
 fn a_shared_rule_that_is_refused_keeps_what_needs_it_in_software() {
     let flow = &FLOWS[REMOTE];
-    let mut rig = Rig::new(narrow(Duplicates::NewestWins, Some(NARROWER)));
+    let mut rig = Rig::new(Card::Narrower.profile(Duplicates::NewestWins));
     rig.settle().unwrap();
     rig.open(flow);
     rig.deliver(usize::MAX);
@@ -351,4 +351,18 @@ fn a_shared_rule_that_is_refused_keeps_what_needs_it_in_software() {
     assert!(matches!(rig.reason(flow, Reverse), Some(NotOffloaded::StaticPart(Some(_)))));
     rig.settle().unwrap();
     assert_eq!(both(&rig, flow), [Offload::Hardware; 2]);
+}
+
+#[test]
+fn one_rule_in_the_root_table_leads_on() {
+    let statics = |card: Card| {
+        let mut rig = Rig::new(card.profile(Duplicates::NewestWins));
+        rig.open_all();
+        rig.settle().unwrap();
+        for flow in &FLOWS {
+            assert_eq!(both(&rig, flow), [Offload::Hardware; 2], "{card:?}: {flow:?}");
+        }
+        rig.tally().statics
+    };
+    assert_eq!(statics(Card::Rooted), statics(Card::Whole) + 1);
 }

@@ -2,6 +2,7 @@
 //!
 //! A failure is shrunk, and printed with the line for `proptest-regressions` that repeats it.
 
+mod counts;
 mod faults;
 #[path = "../datapath/frames.rs"]
 #[expect(dead_code, reason = "the datapath's tests need more of it")]
@@ -129,20 +130,44 @@ fn take(rig: &mut Rig, step: &Step) -> Result<(), String> {
 }
 
 fn profile(duplicates: Duplicates) -> Profile {
-    let mut profile = Profile::named("unlimited").expect("there is such a profile");
-    profile.interface.duplicates = duplicates;
-    profile
+    Card::Whole.profile(duplicates)
 }
 
-/// How many words of 32 bits a NIC matches at once that splits what comes from a tunnel, in two and in more.
-const NARROW: u32 = 6;
-const NARROWER: u32 = 5;
+/// How much a NIC takes in one rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Card {
+    /// Everything.
+    Whole,
+    /// Less than what comes from a tunnel.
+    Narrow,
+    /// So little that more is split, and in more parts.
+    Narrower,
+    /// Everything, but the first group is its root table.
+    Rooted,
+}
 
-/// A NIC that matches no more than so many words of 32 bits at once.
-fn narrow(duplicates: Duplicates, words: Option<u32>) -> Profile {
-    let mut profile = profile(duplicates);
-    profile.limits.match_words = words;
-    profile
+impl Card {
+    const ALL: [Self; 4] = [Self::Whole, Self::Narrow, Self::Narrower, Self::Rooted];
+
+    fn profile(self, duplicates: Duplicates) -> Profile {
+        let mut profile = match self {
+            Self::Rooted => {
+                let text = include_str!("../../../rte-flow/profiles/unlimited.toml");
+                let rooted = text
+                    .replace("root_domains = []", r#"root_domains = ["transfer"]"#)
+                    .replace("jump_to_root = true", "jump_to_root = false");
+                Profile::from_toml("rooted", &rooted).expect("a profile")
+            }
+            _ => Profile::named("unlimited").expect("there is such a profile"),
+        };
+        profile.interface.duplicates = duplicates;
+        profile.limits.match_words = match self {
+            Self::Whole | Self::Rooted => None,
+            Self::Narrow => Some(6),
+            Self::Narrower => Some(5),
+        };
+        profile
+    }
 }
 
 fn duplicates() -> impl Strategy<Value = Duplicates> {
@@ -150,8 +175,8 @@ fn duplicates() -> impl Strategy<Value = Duplicates> {
     prop::sample::select(vec![FirstWins, NewestWins, Refused])
 }
 
-fn words() -> impl Strategy<Value = Option<u32>> {
-    prop::sample::select(vec![None, Some(NARROW), Some(NARROWER)])
+fn cards() -> impl Strategy<Value = Card> {
+    prop::sample::select(Card::ALL.to_vec())
 }
 
 /// A quarter of the usual number of cases, as each is long.
@@ -166,12 +191,12 @@ proptest! {
     #[test]
     fn whatever_the_nic_does_nothing_is_lost_and_what_is_said_of_flows_is_true(
         duplicates in duplicates(),
-        words in words(),
+        card in cards(),
         // Whether all is well in the NIC before it begins.
         well in any::<bool>(),
         steps in prop::collection::vec(step(fate()), 1..150),
     ) {
-        let mut rig = Rig::new(narrow(duplicates, words));
+        let mut rig = Rig::new(card.profile(duplicates));
         if well {
             rig.open_all();
             rig.settle().map_err(TestCaseError::fail)?;
@@ -185,10 +210,10 @@ proptest! {
     #[test]
     fn a_nic_that_does_not_answer_is_in_doubt_and_no_more_is_said_of_it(
         duplicates in duplicates(),
-        words in words(),
+        card in cards(),
         steps in prop::collection::vec(step(bad_fate()), 1..150),
     ) {
-        let mut rig = Rig::new(narrow(duplicates, words));
+        let mut rig = Rig::new(card.profile(duplicates));
         rig.open_all();
         for step in steps {
             take(&mut rig, &step).map_err(TestCaseError::fail)?;
@@ -202,12 +227,12 @@ proptest! {
     #[test]
     fn changes_interrupt_nothing_that_a_good_nic_carries(
         newest_wins in any::<bool>(),
-        words in words(),
+        card in cards(),
         steps in prop::collection::vec(harmless(), 1..150),
     ) {
         let duplicates =
             if newest_wins { Duplicates::NewestWins } else { Duplicates::FirstWins };
-        let mut rig = Rig::new(narrow(duplicates, words));
+        let mut rig = Rig::new(card.profile(duplicates));
         rig.open_all();
         rig.settle().map_err(TestCaseError::fail)?;
         for step in steps {

@@ -31,6 +31,10 @@ pub struct Plan {
     pub enabled: bool,
     /// Whether anybody may send to anybody.
     pub open: bool,
+    /// Whether TCP is part of that.
+    pub tcp: bool,
+    /// Last byte of the VTEP of the first remote node.
+    pub vtep: u8,
 }
 
 impl Default for Plan {
@@ -44,6 +48,8 @@ impl Default for Plan {
             swapped: false,
             enabled: true,
             open: true,
+            tcp: true,
+            vtep: 2,
         }
     }
 }
@@ -59,6 +65,8 @@ pub enum Change {
     Swapped(bool),
     Enabled(bool),
     Open(bool),
+    Tcp(bool),
+    Vtep(u8),
 }
 
 impl Plan {
@@ -72,6 +80,8 @@ impl Plan {
             Change::Swapped(swapped) => self.swapped = swapped,
             Change::Enabled(enabled) => self.enabled = enabled,
             Change::Open(open) => self.open = open,
+            Change::Tcp(tcp) => self.tcp = tcp,
+            Change::Vtep(vtep) => self.vtep = vtep,
         }
     }
 
@@ -84,12 +94,16 @@ impl Plan {
     }
 
     fn intent(&self) -> String {
-        let Self { dscp, mac, gateway, enabled, .. } = self;
-        let hop = self.hop.map(|hop| format!("192.0.2.2: 02:00:00:00:02:{hop:02x},"));
+        let Self { dscp, mac, gateway, enabled, vtep, .. } = self;
+        let hop = self.hop.map(|hop| format!("192.0.2.{vtep}: 02:00:00:00:02:{hop:02x},"));
         let hop = hop.unwrap_or_default();
         let far = if self.moved { "dpu3" } else { "dpu2" };
         let (first, second) = if self.swapped { (1, 0) } else { (0, 1) };
-        let ingress = if self.open { "{protocol: any}" } else { "" };
+        let ingress = match (self.open, self.tcp) {
+            (true, true) => "{protocol: tcp}, {protocol: udp}",
+            (true, false) => "{protocol: udp}",
+            (false, _) => "",
+        };
         let objects = format!(
             r#"kind: Node
 metadata: {{name: dpu1}}
@@ -100,7 +114,7 @@ spec:
 ---
 kind: Node
 metadata: {{name: dpu2}}
-spec: {{vtep: 192.0.2.2, mac: 02:00:00:00:02:00, underlay: {{prefix: 192.0.2.0/24}}}}
+spec: {{vtep: 192.0.2.{vtep}, mac: 02:00:00:00:02:00, underlay: {{prefix: 192.0.2.0/24}}}}
 ---
 kind: Node
 metadata: {{name: dpu3}}
@@ -200,7 +214,7 @@ spec:
     /// As the remote VM's node puts it onto the wire.
     fn encapsulated(&self, inner: &[u8]) -> Vec<u8> {
         const ROOM: usize = 70;
-        let source = if self.moved { "192.0.2.3" } else { "192.0.2.2" };
+        let source = if self.moved { "192.0.2.3".into() } else { format!("192.0.2.{}", self.vtep) };
         let header = VxlanHeader::new(&VxlanTunnel {
             source_mac: mac(0x22),
             destination_mac: Mac([2, 0, 0, 0, 1, 0]),

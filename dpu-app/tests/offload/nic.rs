@@ -52,6 +52,7 @@ pub struct Nic {
     /// What is not answered.
     silent: Vec<(Ticket, Work)>,
     insertions: usize,
+    removals: usize,
 }
 
 impl Nic {
@@ -64,7 +65,7 @@ impl Nic {
         for port in ports {
             switch.start(port.id).expect("a port");
         }
-        Self { switch, work: Vec::new(), silent: Vec::new(), insertions: 0 }
+        Self { switch, work: Vec::new(), silent: Vec::new(), insertions: 0, removals: 0 }
     }
 
     /// How many rules there are.
@@ -75,12 +76,18 @@ impl Nic {
     /// Takes a request, to be seen to later.
     pub fn take(&mut self, ticket: Ticket, request: Request<RuleId>) {
         self.insertions += usize::from(matches!(request, Request::Insert(_)));
+        self.removals += usize::from(matches!(request, Request::Remove(_)));
         self.work.push((ticket, Work::Asked(request)));
     }
 
     /// How many insertions it was asked for.
     pub const fn insertions(&self) -> usize {
         self.insertions
+    }
+
+    /// How many removals it was asked for.
+    pub const fn removals(&self) -> usize {
+        self.removals
     }
 
     /// Whether there is anything to do or to answer.

@@ -113,6 +113,17 @@ pub enum Offload {
     Hardware,
 }
 
+impl Offload {
+    /// Whether the offload manager was told of the direction.
+    #[must_use]
+    pub const fn is_managers(self) -> bool {
+        match self {
+            Self::Software(why) => why.is_managers(),
+            Self::Pending | Self::Hardware => true,
+        }
+    }
+}
+
 /// Why a direction of a connection is not in hardware.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum WhySoftware {
@@ -377,10 +388,7 @@ impl Connection {
 
     /// Whether the offload manager was told of the direction.
     pub(crate) const fn is_managed(&self, direction: FlowDirection) -> bool {
-        match self.offload.get(direction) {
-            Offload::Software(why) => why.is_managers(),
-            Offload::Pending | Offload::Hardware => true,
-        }
+        self.offload.get(direction).is_managers()
     }
 
     /// Whether a rule carries the direction, or may do so before that is known here.
@@ -406,10 +414,15 @@ impl Connection {
     }
 
     /// Forgets where packets from the wire came from, as nothing may come from there any more: until the first one from
-    /// elsewhere, hardware must not carry the connection. Whether it did, or was about to.
-    pub(crate) fn forget_vtep(&mut self) -> bool {
+    /// elsewhere, hardware must not carry their direction. That direction, if hardware did, or was about to.
+    pub(crate) fn forget_vtep(&mut self) -> Option<FlowDirection> {
         self.vtep = None;
-        self.take_back(WhySoftware::NoOuterSource)
+        let from_network =
+            |direction: &FlowDirection| self.key(*direction).zone.side() == Side::FromNetwork;
+        let direction = FlowDirection::ALL.into_iter().find(from_network)?;
+        let software = Offload::Software(WhySoftware::NoOuterSource);
+        let was = std::mem::replace(self.offload.get_mut(direction), software);
+        was.is_managers().then_some(direction)
     }
 
     /// Whether the packet opens a new connection in place of this one; if so, how this one ended.
@@ -479,10 +492,7 @@ impl Connection {
         let software = Offload::Software(why);
         let software = PerDirection { forward: software, reverse: software };
         let was = std::mem::replace(&mut self.offload, software);
-        FlowDirection::ALL.iter().any(|direction| match was.get(*direction) {
-            Offload::Software(why) => !why.is_waiting(),
-            Offload::Pending | Offload::Hardware => true,
-        })
+        FlowDirection::ALL.iter().any(|direction| was.get(*direction).is_managers())
     }
 
     /// Whether `direction` has just become a candidate for hardware; notes that, or why it is none.
