@@ -7,6 +7,7 @@
 mod nic;
 mod path;
 mod plot;
+mod proof;
 mod report;
 mod statistics;
 
@@ -60,6 +61,8 @@ enum Unit {
     ThousandsPerSecond,
     /// Bytes that the process grows by, for each.
     BytesEach,
+    /// Seconds by the wall's clock.
+    Seconds,
 }
 
 fn main() -> Result<ExitCode> {
@@ -67,6 +70,7 @@ fn main() -> Result<ExitCode> {
     let cases: Vec<Box<dyn Case>> = nic::cases()?
         .into_iter()
         .chain(path::cases(arguments.memory)?)
+        .chain(proof::cases()?)
         .filter(|case| case.name().contains(&arguments.only))
         .collect();
     if cases.is_empty() {

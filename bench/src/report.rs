@@ -40,6 +40,7 @@ impl Unit {
             Self::NanosecondsPerConnection => "ns a connection",
             Self::ThousandsPerSecond => "thousand a second",
             Self::BytesEach => "bytes each",
+            Self::Seconds => "s",
         }
     }
 }

@@ -12,3 +12,4 @@ pub mod replay;
 pub mod status;
 pub mod table;
 pub mod validate;
+pub mod verify;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use cli::daemon::DaemonError;
-use cli::{apply, explain, flows, get, nic, replay, status, validate};
+use cli::{apply, explain, flows, get, nic, replay, status, validate, verify};
 
 #[derive(Parser)]
 #[command(name = "penstock", version, about = "Operate the network of a multi-tenant GPU cloud")]
@@ -29,6 +29,8 @@ enum Command {
     ExplainOffload(explain::Arguments),
     /// Show how a daemon is
     Status(status::Arguments),
+    /// Prove what holds of the rules in a NIC, or show a packet for which it does not
+    Verify(verify::Arguments),
     /// See and trouble a simulated NIC, and find out what a NIC can do
     Nic(nic::Arguments),
     /// Run captured packets through a node's datapath in virtual time
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Flows(arguments) => show_flows(&arguments),
         Command::ExplainOffload(arguments) => finish(explain::run(&arguments)),
         Command::Status(arguments) => finish(status::run(&arguments)),
+        Command::Verify(arguments) => finish(verify::run(&arguments)),
         Command::Nic(arguments) => finish(nic::run(&arguments)),
         Command::Replay(arguments) => finish(replay::run(&arguments)),
     }

@@ -264,3 +264,103 @@ spec: {vpc: red, ingress: [{protocol: any}]}
     let picked_up = events(&format!("{REPLAY} --settings settings.toml"));
     assert!(picked_up.contains("\"event\":\"forward\""), "{picked_up}");
 }
+
+/// A replay after which a UDP connection between two VMs is in the NIC, both ways.
+fn rules_bench() -> Bench {
+    let second = "
+apiVersion: penstock.dev/v1alpha1
+kind: SecurityGroup
+metadata: {name: open}
+spec: {vpc: red, ingress: [{protocol: any}], egress: [{protocol: any}]}
+---
+apiVersion: penstock.dev/v1alpha1
+kind: Interface
+metadata: {name: db}
+spec: {subnet: front, node: a, vf: 1, mac: '02:00:00:00:01:11', addresses: [10.0.1.11], securityGroups: [open]}
+";
+    let packet = |text: &str| testbed::notation::packet(text).unwrap();
+    let question = packet(
+        "eth(dst=02:00:00:00:01:11, src=02:00:00:00:01:10)/ipv4(src=10.0.1.10, dst=10.0.1.11)/udp(sport=1000, dport=53)",
+    );
+    let answer = packet(
+        "eth(dst=02:00:00:00:01:10, src=02:00:00:00:01:11)/ipv4(src=10.0.1.11, dst=10.0.1.10)/udp(sport=53, dport=1000)",
+    );
+    let mut file = Writer::new(["vf0", "vf1"]);
+    for (time, interface, frame) in [(0, 0, &question), (1, 1, &answer), (2, 0, &question)] {
+        file.packet(interface, time, frame);
+    }
+    let bench = replay_bench(file.finish()).file("intent/second.yaml", second);
+    let replay = REPLAY.replace("--offload off", "--offload on");
+    let (code, _, errors) = bench.run(&format!("{replay} --dump-rules rules.jsonl"));
+    assert_eq!((code, errors.as_str()), (0, ""));
+    bench
+}
+
+#[test]
+fn rules_of_a_replay_are_proven() {
+    let bench = rules_bench();
+    let (code, out, errors) = bench.run("verify --dump rules.jsonl");
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert!(out.contains("2 rules of connections, 0 on their way"), "{out}");
+    assert_eq!(out.lines().filter(|line| line.starts_with("ok   ")).count(), 6, "{out}");
+    assert!(!bench.path("counterexample.pcapng").exists());
+}
+
+#[test]
+fn a_rule_that_was_touched_is_named_and_shown_by_a_packet() {
+    let bench = rules_bench();
+    let rules = fs::read_to_string(bench.path("rules.jsonl")).unwrap();
+    // The rule of the question: any port of the server will do.
+    let touched: String = rules
+        .lines()
+        .map(|line| {
+            let is_it = line.contains("\"sourcePort\":1000") && line.contains("connection");
+            let port = ",{\"name\":\"dst\",\"spec\":\"0x35\"}";
+            let line = if is_it { line.replace(port, "") } else { line.to_owned() };
+            line + "\n"
+        })
+        .collect();
+    assert_ne!(touched, rules, "the rule has the port");
+    let bench = bench.file("touched.jsonl", touched);
+    let (code, out, errors) = bench.run("verify --dump touched.jsonl --packets shown.pcapng");
+    assert_eq!((code, out.as_str()), (1, ""));
+    for told in [
+        "decision: a packet meets the rules of connection udp 10.0.1.10:1000 > 10.0.1.11:53 at web, and has another destination port",
+        "flow create 0 group 0 priority 0 transfer pattern represented_port ethdev_port_id is 1",
+        "packet 1 of shown.pcapng, in at vf0",
+        "FAIL decision",
+    ] {
+        assert!(errors.contains(told), "{told}: {errors}");
+    }
+    let shown = fs::read(bench.path("shown.pcapng")).unwrap();
+    let mut reader = Reader::new(&shown);
+    let packets: Vec<_> = reader.by_ref().map(Result::unwrap).collect();
+    let names: Vec<_> = reader.interfaces().iter().map(|i| i.name.as_deref().unwrap()).collect();
+    assert_eq!(names, ["vf0"]);
+    // The packet is the connection's but for the port.
+    let text = testbed::notation::show(packets[0].frame);
+    assert!(text.contains("src=10.0.1.10, dst=10.0.1.11") && text.contains("sport=1000"), "{text}");
+    assert!(!text.contains("dport=53"), "{text}");
+}
+
+#[test]
+fn a_dump_that_cannot_be_read_is_refused_with_its_line() {
+    let bench = rules_bench().file("wrong.jsonl", "{\"format\":1}\n").file("empty.jsonl", "");
+    for (arguments, message) in [
+        ("verify --dump wrong.jsonl", "line 1 of the dump: missing field"),
+        ("verify --dump empty.jsonl", "the dump is empty"),
+        ("verify --dump none.jsonl", "none.jsonl: "),
+        ("verify --socket none.sock", "no daemon answers"),
+    ] {
+        let (code, out, errors) = bench.run(arguments);
+        assert_eq!((code, out.as_str()), (1, ""), "{arguments}");
+        assert!(errors.contains(message), "{arguments}: {errors}");
+    }
+    let (code, ..) = bench.run("verify --dump rules.jsonl --save other.jsonl");
+    assert_eq!(code, 2);
+    refused(
+        &replay_bench(capture(&[(0, &[0; 60])])),
+        &format!("{REPLAY} --dump-rules rules.jsonl"),
+        "--dump-rules needs a NIC",
+    );
+}

@@ -125,6 +125,11 @@ impl Nic {
         self.ports.vfs.get(&vf).copied()
     }
 
+    /// All VFs that the NIC has, with their ports.
+    pub fn vfs(&self) -> impl Iterator<Item = (VfIndex, EthdevPort)> {
+        self.ports.vfs.iter().map(|(vf, port)| (*vf, *port))
+    }
+
     /// The optional fields of the layout that this NIC cannot match; see `docs/reference/offload-differences.md`.
     #[must_use]
     pub fn unmatchable(&self) -> BTreeSet<(Table, Field)> {

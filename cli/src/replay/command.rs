@@ -1,6 +1,7 @@
 //! The command line of replay, and its files.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -10,7 +11,7 @@ use dpu_app::datapath::settings::Settings;
 use rte_flow::{Profile, ProfileError};
 use thiserror::Error;
 
-use super::{HardwareError, Input, InputError, NodeMissing, Timeline, lines, replay};
+use super::{HardwareError, Input, InputError, NodeMissing, Timeline, lines, replay_with_rules};
 use crate::intent_files::{self, IntentError};
 
 /// Arguments of `penstock replay`.
@@ -41,6 +42,9 @@ pub struct Arguments {
     /// Events to write, one JSON object a line
     #[arg(long, value_name = "EVENTS.jsonl")]
     pub events: Option<PathBuf>,
+    /// The rules that are in the simulated NIC at the end, to write for `penstock verify`
+    #[arg(long, value_name = "RULES.jsonl")]
+    pub dump_rules: Option<PathBuf>,
     /// The datapath's settings (TOML); what it leaves out has its default
     #[arg(long, value_name = "SETTINGS.toml")]
     pub settings: Option<PathBuf>,
@@ -122,6 +126,9 @@ pub enum ReplayError {
         /// What is wrong with it.
         error: toml::de::Error,
     },
+    /// Rules are to be written, and there is no NIC.
+    #[error("--dump-rules needs a NIC; leave --offload off away")]
+    NoRules,
     /// A file cannot be read or written.
     #[error("{}: {error}", path.display())]
     File {
@@ -151,6 +158,9 @@ fn settings(path: &Path) -> Result<Settings, ReplayError> {
 /// # Errors
 /// [`ReplayError`]; then no file was written, but for one that could not be written whole.
 pub fn run(arguments: &Arguments) -> Result<String, ReplayError> {
+    if arguments.dump_rules.is_some() && arguments.offload == Offload::Off {
+        return Err(ReplayError::NoRules);
+    }
     let profile = Profile::named(&arguments.profile)?;
     let settings = arguments.settings.as_deref().map(settings).transpose()?.unwrap_or_default();
     let first = intent_files::read([&arguments.intent])?;
@@ -165,11 +175,20 @@ pub fn run(arguments: &Arguments) -> Result<String, ReplayError> {
         .map_err(|error| ReplayError::Input { path: arguments.input.clone(), error })?;
 
     let card = (arguments.offload == Offload::On).then(|| profile.into());
-    let output = replay(&input, timeline, settings, card)?;
+    let (output, rules) = replay_with_rules(&input, timeline, settings, card)?;
 
     write(&arguments.output, &output.capture(&input))?;
     if let Some(path) = &arguments.events {
         write(path, &lines(&output.events))?;
+    }
+    if let Some(path) = &arguments.dump_rules {
+        let rules = rules.ok_or(ReplayError::NoRules)?;
+        let file = fs::File::create(path).map(io::BufWriter::new);
+        let written = file.and_then(|mut file| {
+            rules.write(&mut file)?;
+            file.flush()
+        });
+        written.map_err(|error| ReplayError::File { path: path.clone(), error })?;
     }
     Ok(format!(
         "{} packets in, {} out, {} events",

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dpu_app::datapath::{Port, Shard, Time};
-use dpu_app::offload::{Manager, Notice, OffloadSettings, Wish, tunnel_header};
+use dpu_app::offload::{
+    Manager, Notice, OffloadSettings, RuleOwner, Wish, dumped_node, tunnel_header,
+};
 use model::snapshot::{Snapshot, VfIndex};
 use packet::Frame;
 use rte_flow::{FlowError, Profile};
 use rte_flow_compiler::{EthdevPort, Nic, Ports};
 use sim::eswitch::{DropCause, Eswitch, Faults, PortConfig, PortError, PortRole, RuleId, Verdict};
 use thiserror::Error;
+use verify::Dump;
 
 use super::nic::SimulatedNic;
 
@@ -191,6 +194,23 @@ impl Hardware {
         let poll = Some(self.manager.next_time()).filter(|time| *time < looks_until);
         let manager = self.manager.next_retry();
         [poll, manager, self.nic.next_time()].into_iter().flatten().min()
+    }
+
+    /// The rules in the NIC, with what the shard holds of their connections.
+    pub fn dump(&self, shard: &Shard) -> Dump {
+        let learned: HashMap<_, _> = shard.underlay().known().collect();
+        let rules = self.manager.rules_in_nic(0..self.manager.places());
+        let rules = rules.map(|rule| {
+            let connection = match rule.owner {
+                RuleOwner::Connection(connection, _) => shard.connection(connection),
+                _ => None,
+            };
+            rule.dumped(&self.snapshot, connection)
+        });
+        Dump {
+            node: dumped_node(&self.snapshot, self.manager.nic(), &learned),
+            rules: rules.collect(),
+        }
     }
 
     /// A frame arrives at a port.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use dpu_app::datapath::settings::Settings;
 use dpu_app::offload::OffloadSettings;
+use verify::Dump;
 
 pub use hardware::{Card, HardwareError, simulated_ports};
 
@@ -34,9 +35,22 @@ use node::Node;
 pub fn replay(
     input: &Input<'_>,
     timeline: Timeline,
-    mut settings: Settings,
+    settings: Settings,
     card: Option<Card>,
 ) -> Result<Output, HardwareError> {
+    replay_with_rules(input, timeline, settings, card).map(|(output, _)| output)
+}
+
+/// [`replay`], with the rules that are in the NIC at the end, if there is one.
+///
+/// # Errors
+/// As for [`replay`].
+pub fn replay_with_rules(
+    input: &Input<'_>,
+    timeline: Timeline,
+    mut settings: Settings,
+    card: Option<Card>,
+) -> Result<(Output, Option<Dump>), HardwareError> {
     if let Some(card) = &card {
         settings.timeouts.counter_delay = OffloadSettings::default().counter_delay(&card.profile);
     }

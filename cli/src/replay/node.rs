@@ -11,6 +11,7 @@ use dpu_app::offload::{News, Wish};
 use model::decision::DropReason;
 use model::snapshot::Snapshot;
 use packet::Frame;
+use verify::Dump;
 
 use super::event::{Carrier, Event, EventKind, Flow};
 use super::hardware::{Carried, Hardware};
@@ -121,8 +122,9 @@ impl Node {
     }
 
     /// What came of it all.
-    pub fn finish(self) -> Output {
-        self.output
+    pub fn finish(self) -> (Output, Option<Dump>) {
+        let rules = self.hardware.as_ref().map(|hardware| hardware.dump(&self.shard));
+        (self.output, rules)
     }
 
     /// Lets time pass: what expires until then, expires, and the NIC does what it is asked.

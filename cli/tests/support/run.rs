@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use cli::pcapng::{Reader, Writer};
-use cli::replay::{Card, Carrier, Event, EventKind, Input, Output, Timeline, replay};
+use cli::replay::{Card, Carrier, Event, EventKind, Input, Output, Timeline, replay_with_rules};
 use dpu_app::datapath::{Port, Time};
 use model::intent::{Intent, Source};
 use rte_flow::Profile;
@@ -15,6 +15,7 @@ use super::event::line;
 use super::intent::documents;
 use testbed::difference::align;
 use testbed::notation::{packet, show};
+use verify::{Dump, verify};
 
 /// Virtual time 0 in the capture, nanoseconds since 1970.
 const START: u64 = 1_700_000_000_000_000_000;
@@ -41,9 +42,11 @@ pub fn run(case: &Case) -> Result<(), String> {
 
     let play = |way, paths| {
         let card = Way::card(way)?;
-        let output =
-            replay(&input, timeline(case)?, case.settings, card).map_err(|e| e.to_string())?;
-        compare(&steps, &input, &output, paths)
+        let profile = card.as_ref().map(|card| card.profile.clone());
+        let (output, rules) = replay_with_rules(&input, timeline(case)?, case.settings, card)
+            .map_err(|e| e.to_string())?;
+        let proof = rules.zip(profile).map(|(rules, profile)| proof(&rules, &profile));
+        compare(&steps, &input, &output, paths).map(|found| found + &proof.unwrap_or_default())
     };
     let mut differences = String::new();
     for (way, paths) in holds_with(case) {
@@ -61,6 +64,19 @@ pub fn run(case: &Case) -> Result<(), String> {
         differs |= !play(way, false)?.is_empty();
     }
     if differs { Ok(()) } else { Err(format!("holds with any NIC: there is no window {window}")) }
+}
+
+/// What does not hold of the rules that are in the NIC at the end; empty when all does.
+fn proof(rules: &Dump, profile: &Profile) -> String {
+    let report = verify(rules, profile);
+    report.findings.iter().fold(String::new(), |mut text, finding| {
+        let name = finding.property.name();
+        let _ = writeln!(text, "penstock verify: {name}: {}", finding.what);
+        for rule in finding.rules.iter().filter_map(|rule| rules.rules.get(*rule)) {
+            let _ = writeln!(text, "  {:?} {}", rule.phase, rule.rule);
+        }
+        text
+    })
 }
 
 /// Who carries packets.

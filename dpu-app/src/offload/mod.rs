@@ -4,6 +4,7 @@
 //! what the NIC should do ([`Request`]) and what the shards should know ([`Notice`]). Whoever runs it (a thread of
 //! the daemon, `penstock replay`) carries these to and fro.
 
+mod dump;
 mod exchange;
 mod explain;
 mod futility;
@@ -16,6 +17,7 @@ mod shared;
 mod statics;
 mod tunnels;
 
+pub use dump::{RuleInNic, RuleOwner, dumped_node};
 pub use exchange::{
     InDoubt, News, Notice, Offer, OffloadSettings, Reply, Request, RuleCounters, RuleTally,
 };

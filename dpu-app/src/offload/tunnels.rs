@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 
-use model::snapshot::{Snapshot, TunnelId};
+use model::snapshot::{Snapshot, Tunnel, TunnelId};
 use packet::Mac;
 
 use crate::datapath::outer_header;
@@ -17,9 +17,18 @@ pub fn tunnel_header<S: BuildHasher>(
     learned: &HashMap<IpAddr, Mac, S>,
     tunnel: TunnelId,
 ) -> Option<Vec<u8>> {
-    let node = &snapshot.node;
     let tunnel = snapshot.tunnel(tunnel)?;
+    let mac = next_hop_mac(snapshot, learned, tunnel)?;
+    Some(outer_header(&snapshot.node, tunnel, mac)?.as_bytes().to_vec())
+}
+
+/// The MAC of a tunnel's next hop, where it is configured or among `learned`.
+pub(super) fn next_hop_mac<S: BuildHasher>(
+    snapshot: &Snapshot,
+    learned: &HashMap<IpAddr, Mac, S>,
+    tunnel: &Tunnel,
+) -> Option<Mac> {
+    let node = &snapshot.node;
     let hop = next_hop(node, tunnel.vtep.ip())?;
-    let mac = node.neighbors.get(&hop).or_else(|| learned.get(&hop))?;
-    Some(outer_header(node, tunnel, *mac)?.as_bytes().to_vec())
+    node.neighbors.get(&hop).or_else(|| learned.get(&hop)).copied()
 }

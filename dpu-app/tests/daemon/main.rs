@@ -177,6 +177,10 @@ fn a_daemon_from_start_to_end() {
     };
     assert_eq!(in_software(&flows[0]), in_software(&before));
 
+    // What is in the NIC is what was decided.
+    let dump = daemon.prove(2);
+    assert_eq!((dump.node.name.as_str(), dump.node.interfaces.len()), ("dpu", 2));
+
     // Policy reaches the hardware.
     assert_eq!(daemon.apply(&intent("")), Ok(1));
     wait_for("end of the forbidden connection", Duration::from_secs(10), || {

@@ -13,13 +13,15 @@ use std::time::{Duration, Instant};
 
 use dpu_app::api::v1::dpu_client::DpuClient;
 use dpu_app::api::v1::{
-    ApplyRequest, ExplainOffloadRequest, Flow, FlowsRequest, Source, StatusRequest, StatusResponse,
-    apply_response,
+    ApplyRequest, ExplainOffloadRequest, Flow, FlowsRequest, RulesRequest, Source, StatusRequest,
+    StatusResponse, apply_response,
 };
 use dpu_app::offload::Explanation;
+use rte_flow::Profile;
 use sim::control::{Answer, Request, RuleFaults};
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::{Channel, Endpoint};
+use verify::{Dump, verify};
 
 /// Why the tests of this file cannot run here.
 pub fn obstacle() -> Option<String> {
@@ -355,6 +357,25 @@ impl Daemon {
         let mut flows = all.expect("the daemon listens");
         flows.retain(|flow| flow.protocol == protocol);
         flows
+    }
+
+    /// The rules in the NIC, which must be proven; once they are at rest there are so many of connections.
+    pub fn prove(&self, connections: usize) -> Dump {
+        wait_for("proof", Duration::from_secs(10), || {
+            let lines = self.call(async |mut client| {
+                let mut batches = client.rules(RulesRequest {}).await.expect("rules").into_inner();
+                let mut lines = String::new();
+                while let Some(batch) = batches.message().await.expect("a batch") {
+                    lines += &batch.lines;
+                }
+                lines
+            });
+            let dump = Dump::read(lines.expect("the daemon listens").as_bytes()).expect("a dump");
+            let profile = Profile::named(&dump.node.profile).expect("a profile");
+            let report = verify(&dump, &profile);
+            let is_done = report.holds() && report.counts.decisions == connections;
+            is_done.then_some(dump)
+        })
     }
 
     fn signal(&self, signal: libc::c_int) {

@@ -43,6 +43,8 @@ fn connections_move_into_hardware_through_templates() {
     }
     let in_software = |flow: &Flow| directions(flow).map(|d| d.software_packets).sum::<u64>();
     assert_eq!(in_software(&daemon.tcp_flows()[0]), in_software(&before));
+    // What is in the NIC is what was decided.
+    daemon.prove(2);
 
     // IPv6: its tuple is too wide for the card to match at once, and is matched over two groups. What the rules of both
     // directions share are two rules more.

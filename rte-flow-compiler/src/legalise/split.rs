@@ -7,7 +7,7 @@
 use rte_flow::Rule;
 
 use crate::draft::{Act, Ask, Draft};
-use crate::entry::Entry;
+use crate::entry::{Entry, Layers};
 use crate::layout::Field;
 
 use super::{MAX_PARTS, Refusal, Subject};
@@ -63,7 +63,11 @@ fn first(draft: &Draft, count: usize, next: u32) -> Draft {
         asks: draft.asks.get(..count).unwrap_or_default().to_vec(),
         acts: vec![Act::Note, Act::Jump(next)],
     };
-    Draft { layers: taken.needed_layers(), ..taken }
+    // Down to the packet's family at least: else the rule would take packets of the other one, too, whose entries may be split
+    // elsewhere.
+    let needed = taken.needed_layers();
+    let layers = Layers { link: draft.layers.link, family: draft.layers.family, ..needed };
+    Draft { layers, ..taken }
 }
 
 /// The group of the part behind the first, the second, ...

@@ -1,11 +1,12 @@
 //! The control API's service. What each call means is told in `proto/penstock/v1/dpu.proto`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 
 use dpu_app::api::v1::{self, apply_response, change, dpu_server::Dpu};
 use dpu_app::datapath::conntrack::Connection;
-use dpu_app::offload::Asked;
+use dpu_app::offload::{Asked, RuleOwner};
 use model::snapshot::Snapshot;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,6 +20,7 @@ use crate::intent_store::{ApplyError, IntentStore, What};
 use crate::nic_status::doubts;
 use crate::object_view::{self, UnknownKind};
 use crate::question::{Asker, NoAnswer};
+use crate::rule_listing::RulePortion;
 use crate::shared::Shared;
 
 /// See the module.
@@ -37,6 +39,7 @@ pub struct Control {
 }
 
 type Flows = ReceiverStream<Result<v1::FlowsResponse, Status>>;
+type Rules = ReceiverStream<Result<v1::RulesResponse, Status>>;
 
 #[tonic::async_trait]
 impl Dpu for Control {
@@ -172,6 +175,35 @@ impl Dpu for Control {
         Ok(Response::new(v1::ExplainOffloadResponse { explanation }))
     }
 
+    type RulesStream = Rules;
+
+    async fn rules(&self, _: Request<v1::RulesRequest>) -> Result<Response<Rules>, Status> {
+        if let Some(reason) = &self.shared.nic.load().offload.disabled {
+            return Err(Status::failed_precondition(format!("no rules are in a NIC: {reason}")));
+        }
+        let (sender, receiver) = mpsc::channel(2);
+        let control = self.clone();
+        tokio::spawn(async move {
+            let mut portion = None;
+            loop {
+                let (lines, next) = match control.rule_lines(portion).await {
+                    Ok(lines) => lines,
+                    Err(status) => {
+                        // Whoever asked may have gone.
+                        let _ = sender.send(Err(status)).await;
+                        return;
+                    }
+                };
+                let message = Ok(v1::RulesResponse { lines });
+                if sender.send(message).await.is_err() || next.is_last {
+                    return;
+                }
+                portion = Some(next);
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
     async fn status(
         &self,
         _: Request<v1::StatusRequest>,
@@ -246,6 +278,35 @@ impl Control {
             }
             page = Some(next);
         }
+    }
+
+    /// The lines of the portion of the NIC's rules after another one.
+    async fn rule_lines(
+        &self,
+        after: Option<RulePortion>,
+    ) -> Result<(String, RulePortion), Status> {
+        let is_first = after.is_none();
+        let answer = self.shared.rules.ask(after).await;
+        let mut portion = answer.map_err(|error| Status::unavailable(error.to_string()))?;
+        let snapshot = self.shared.snapshot.load_full();
+        let (Some(node), Some(snapshot)) = (&portion.node, snapshot) else {
+            return Err(Status::failed_precondition("no intent was applied yet"));
+        };
+        let mut lines = if is_first { node.line() } else { String::new() };
+        let wanted = portion.rules.iter().filter_map(|rule| match rule.owner {
+            RuleOwner::Connection(connection, _) => Some(connection),
+            _ => None,
+        });
+        let found = self.asker.connections(wanted.collect()).await.map_err(unavailable)?;
+        let found: HashMap<_, _> = found.into_iter().collect();
+        for rule in std::mem::take(&mut portion.rules) {
+            let connection = match rule.owner {
+                RuleOwner::Connection(connection, _) => found.get(&connection),
+                _ => None,
+            };
+            lines += &rule.dumped(&snapshot, connection).line();
+        }
+        Ok((lines, portion))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Three threads: the data plane's, on which the datapath's loop runs ([`worker`]); the NIC's, for what takes time there
 //! ([`nic_thread`]); and this one, for everything else: intent, the control API, metrics, signals. They meet in
-//! [`shared`], over queues ([`offload_link`], [`question`]), and in no lock that the datapath's loop would have to take.
+//! [`shared`], over queues ([`offload_link`], [`question`], [`rule_listing`]), and in no lock that the datapath's loop would have to take.
 
 mod clock;
 mod config;
@@ -21,6 +21,7 @@ mod offload_plan;
 mod port_map;
 mod question;
 mod refusals;
+mod rule_listing;
 mod shared;
 mod socket;
 mod telemetry;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dpu_app::datapath::{Port as PortName, Time};
 use dpu_app::offload::{
     InDoubt, Manager, News, Notice, OffloadSettings, Reply, Request, RuleCounters, RuleTally, Wish,
-    tunnel_header,
+    dumped_node, tunnel_header,
 };
 use model::snapshot::Snapshot;
 use packet::Mac;
@@ -176,7 +176,8 @@ impl<'p> Offloader<'p> {
         }
         // Read after the wishes were taken, so that it is at least as new as what they were made by.
         let Some(snapshot) = shared.snapshot.load_full() else {
-            return false;
+            // There is nothing to list, either.
+            return shared.rules.answer(|portion| portion.is_last = true);
         };
         self.follow(snapshot, neighbors_changed);
         let Stage::Running { manager, .. } = &mut self.stage else {
@@ -209,7 +210,21 @@ impl<'p> Offloader<'p> {
             note_failure(&reply, &mut self.failures);
             manager.complete(now, ticket, reply);
         }
-        worked | self.pass_on(shared)
+        worked | self.pass_on(shared) | self.list(shared)
+    }
+
+    /// Tells a portion of the rules to whoever asks.
+    fn list(&self, shared: &Shared) -> bool {
+        let Stage::Running { manager, snapshot } = &self.stage else {
+            return false;
+        };
+        shared.rules.answer(|portion| {
+            if portion.node.is_none() {
+                portion.node = Some(dumped_node(snapshot, manager.nic(), &self.neighbors));
+            }
+            let places = portion.places(manager.places());
+            portion.rules.extend(manager.rules_in_nic(places));
+        })
     }
 
     /// Follows the snapshot and the neighbours.

@@ -21,6 +21,8 @@ pub enum Question {
     Report(Box<Report>),
     /// Which flows?
     Flows(Box<FlowPage>),
+    /// What is known of these connections?
+    Connections(Box<Lookup>),
 }
 
 /// What the loop counts besides the datapath's own counters.
@@ -131,6 +133,30 @@ impl FlowPage {
     }
 }
 
+/// Some connections that are asked for.
+#[derive(Debug)]
+pub struct Lookup {
+    wanted: Vec<ConnectionHandle>,
+    /// Those that there still are.
+    pub found: Vec<(ConnectionHandle, Connection)>,
+    answer: Option<oneshot::Sender<Box<Lookup>>>,
+}
+
+impl Lookup {
+    /// Finds them, and gives them to whoever asked.
+    pub fn reply(mut self: Box<Self>, shard: &Shard) {
+        for wanted in &self.wanted {
+            // There is room for as many as are wanted.
+            if let Some(connection) = shard.connection(*wanted) {
+                self.found.push((*wanted, connection.clone()));
+            }
+        }
+        if let Some(answer) = self.answer.take() {
+            let _ = answer.send(self);
+        }
+    }
+}
+
 /// The datapath's loop does not answer: it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the datapath does not run; see the daemon's log")]
@@ -178,6 +204,21 @@ impl Asker {
         page.answer = Some(answer);
         self.ask(Question::Flows(page)).await?;
         wait.await.map_err(|_| NoAnswer)
+    }
+
+    /// What is known of these connections, which are not many?
+    ///
+    /// # Errors
+    /// When the loop has ended.
+    pub async fn connections(
+        &self,
+        wanted: Vec<ConnectionHandle>,
+    ) -> Result<Vec<(ConnectionHandle, Connection)>, NoAnswer> {
+        let (answer, wait) = oneshot::channel();
+        let found = Vec::with_capacity(wanted.len());
+        let lookup = Lookup { wanted, found, answer: Some(answer) };
+        self.ask(Question::Connections(Box::new(lookup))).await?;
+        wait.await.map(|lookup| lookup.found).map_err(|_| NoAnswer)
     }
 
     async fn ask(&self, mut question: Question) -> Result<(), NoAnswer> {

@@ -11,6 +11,7 @@ use model::snapshot::Snapshot;
 use crate::clock::Clock;
 use crate::nic_status::NicStatus;
 use crate::refusals::Refusals;
+use crate::rule_listing::RuleListing;
 
 /// How long the datapath's loop may take before the daemon counts as dead. Idle, it moves at least once a millisecond.
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(1);
@@ -26,6 +27,8 @@ pub struct Shared {
     pub nic: ArcSwap<NicStatus>,
     /// What the NIC said of connections it refused.
     pub refusals: Refusals,
+    /// Who asks for the NIC's rules.
+    pub rules: RuleListing,
     /// Whether the NIC is gone: from its removal or reset until its ports can be started again.
     pub nic_gone: AtomicBool,
     stop: AtomicBool,
@@ -41,6 +44,7 @@ impl Shared {
             snapshot: ArcSwapOption::new(snapshot),
             nic: ArcSwap::default(),
             refusals: Refusals::default(),
+            rules: RuleListing::default(),
             nic_gone: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             heartbeat: AtomicU64::new(0),

@@ -329,6 +329,10 @@ impl<'p> Worker<'p> {
                 self.datapath.listing = Some(page);
                 true
             }
+            Ok(Question::Connections(lookup)) => {
+                lookup.reply(&self.datapath.shard);
+                true
+            }
             Err(_) => false,
         }
     }
