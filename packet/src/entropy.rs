@@ -6,7 +6,8 @@
 //! address (16 bytes each; IPv4 in the last 4 of them after zeros), protocol, destination port, source port. Its 16 bits
 //! are then forced into the dynamic ports from 0xc000 on.
 
-use crate::{Fragment, IpPacket, Transport};
+use crate::parse::parse_here;
+use crate::{Fragment, IpPacket, Network, Transport};
 
 const POLYNOMIAL: u16 = 0x100b;
 const DYNAMIC_PORTS: u16 = 0xc000;
@@ -67,6 +68,7 @@ fn part(tables: &[Parts], bytes: &[u8]) -> u16 {
 /// Only unfragmented TCP and UDP packets count with their ports; for all else the ports are 0. So all fragments of a
 /// packet take one path, as do a ping's requests.
 #[must_use]
+#[inline]
 pub fn vxlan_source_port(inner: &IpPacket) -> u16 {
     let tuple = &inner.tuple;
     let (source, destination) = tuple.address_bytes();
@@ -79,6 +81,15 @@ pub fn vxlan_source_port(inner: &IpPacket) -> u16 {
             ^ part(&TABLES.source_port, &tuple.source_port().to_be_bytes());
     }
     DYNAMIC_PORTS | crc
+}
+
+/// [`vxlan_source_port`] of a frame; `None` when it is no IP packet that [`parse`](crate::parse()) takes.
+#[must_use]
+pub fn vxlan_source_port_of(frame: &[u8]) -> Option<u16> {
+    match parse_here(frame).map(|parsed| parsed.network) {
+        Ok(Network::Ip(inner)) => Some(vxlan_source_port(&inner)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

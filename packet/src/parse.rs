@@ -35,6 +35,12 @@ use crate::{Ecn, Family, Fragment, IpPacket, Network, ParseError, Parsed, Transp
 /// [`ParseError::UnsupportedEtherType`] for all but IPv4, IPv6 and ARP, VLAN-tagged frames included;
 /// [`ParseError::Malformed`] for what fails a check, and for IP packets that end past the frame's byte 65535.
 pub fn parse(frame: &[u8]) -> Result<Parsed, ParseError> {
+    parse_here(frame)
+}
+
+/// [`parse`] as a part of its caller, which may need little of what it finds.
+#[inline(always)]
+pub(crate) fn parse_here(frame: &[u8]) -> Result<Parsed, ParseError> {
     let (header, payload) = Ethernet::ref_from_prefix(frame).map_err(|_| ParseError::Malformed)?;
     let network = match header.ethertype.get() {
         ethernet::IPV4 => ipv4::parse(payload, Extent::Whole)

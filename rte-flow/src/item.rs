@@ -94,6 +94,11 @@ impl FieldMatch {
         Self { index, info, spec, last: last.filter(is_range), mask }
     }
 
+    /// How many bits of a card's key the field takes: one that is matched in part counts its mask's bits, rounded up to bytes.
+    pub(crate) fn match_bits(&self) -> u32 {
+        self.info.bits.min(self.mask.count_ones().next_multiple_of(8))
+    }
+
     /// Whether every bit of the field counts.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -145,14 +150,13 @@ impl Item {
         }
     }
 
-    /// How many words of 32 bits the matched fields take; one that is matched in part counts its mask's bits, rounded up to
-    /// bytes.
+    /// How many words of 32 bits the matched fields take.
     #[must_use]
     pub fn match_words(&self) -> u32 {
         let mut bits = 0;
         self.for_each_asked_field(&mut |field| {
             if field.mask != 0 {
-                bits += field.info.bits.min(field.mask.count_ones().next_multiple_of(8));
+                bits += field.match_bits();
             }
         });
         bits.div_ceil(32)

@@ -14,7 +14,7 @@ use crate::item::Item;
 use crate::profile::{Place, Profile, TransferPorts};
 use crate::rule::Rule;
 
-use actions::Known;
+use actions::{Known, KnownActions};
 
 /// Through which interface a rule comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,8 +65,11 @@ pub struct Context<'a> {
 pub fn check(rule: &Rule, profile: &Profile, context: Context<'_>) -> Result<(), FlowError> {
     let Rule { attributes, pattern, actions } = rule;
     let list = || {
-        let known = |(index, action)| Known::rule(index, action, context.objects);
-        actions.iter().enumerate().map(known).collect::<Result<Vec<_>, _>>()
+        let mut list = KnownActions::new();
+        for (index, action) in actions.iter().enumerate() {
+            list.push(Known::rule(index, action, context.objects)?);
+        }
+        Ok(list)
     };
     Check::new(attributes, Some(pattern), profile, context).all(list)
 }
@@ -94,7 +97,7 @@ impl<'a> Check<'a> {
 
     fn all<'k>(
         &self,
-        actions: impl FnOnce() -> Result<Vec<Known<'k>>, FlowError>,
+        actions: impl FnOnce() -> Result<KnownActions<'k>, FlowError>,
     ) -> Result<(), FlowError> {
         self.interface()?;
         self.place_of_rule()?;

@@ -16,7 +16,7 @@ use crate::header::GeneveOptionId;
 use crate::item::ItemKind;
 use crate::modify::FieldId;
 
-pub(crate) use actions::{ActionClass, ActionRule};
+pub(crate) use actions::{ActionClass, ActionRule, ActionSet};
 pub use objects::{
     AgeRules, ConntrackRules, IndirectRules, MeterRules, ModifyRules, RssRules, SampleRules,
 };
@@ -390,6 +390,8 @@ pub struct Profile {
     pub(crate) precedes: Vec<[ActionClass; 2]>,
     /// Sets of classes: a rule has actions of one class of each set at most.
     pub(crate) exclusive: Vec<Vec<ActionClass>>,
+    /// For each action those that may be out of place before it: with all others, order and company need no look.
+    pub(crate) quarrels: Vec<ActionSet>,
     /// Destinations of `MODIFY_FIELD`; bit `i` is the field with index `i`.
     pub(crate) modify_destinations: u64,
     /// The rest about `MODIFY_FIELD`.
@@ -462,6 +464,41 @@ impl Profile {
     /// Where an action is accepted.
     pub(crate) fn action(&self, kind: ActionKind) -> Option<&ActionRule> {
         self.actions.get(kind as usize)?.as_ref()
+    }
+
+    /// The actions that may be out of place before this one.
+    pub(crate) fn quarrels(&self, kind: ActionKind) -> ActionSet {
+        self.quarrels.get(kind as usize).copied().unwrap_or_default()
+    }
+
+    /// Whether something is said of an action with another one before it.
+    fn may_quarrel(&self, before: ActionKind, kind: ActionKind) -> bool {
+        let has_both = |class: &ActionClass| class.contains(kind) && class.contains(before);
+        let rank = |kind: ActionKind| {
+            let has_kind = |classes: &Vec<ActionClass>| classes.iter().any(|c| c.contains(kind));
+            self.order.iter().position(has_kind)
+        };
+        let stands_alone = |kind, other: &ActionKind| {
+            let accepted = self.action(kind).and_then(|rule| rule.with.as_ref());
+            accepted.is_some_and(|accepted| !accepted.contains(other))
+        };
+        let is_in = |kind: ActionKind, classes: &Vec<ActionClass>| {
+            classes.iter().any(|class| class.contains(kind))
+        };
+        self.at_most_one.iter().any(has_both)
+            || self.precedes.iter().any(|[a, b]| a.contains(kind) && b.contains(before))
+            || rank(before).zip(rank(kind)).is_some_and(|(before, mine)| before > mine)
+            || self.exclusive.iter().any(|all| is_in(kind, all) && is_in(before, all))
+            || (kind == ActionKind::Count || kind == ActionKind::Age) && !self.age.with_shared_count
+            || stands_alone(kind, &before)
+            || stands_alone(before, &kind)
+    }
+
+    /// Fills in what follows from the rest.
+    pub(crate) fn complete(&mut self) {
+        let kinds = || ActionKind::ALL.iter().copied();
+        let quarrels = |kind| kinds().filter(|before| self.may_quarrel(*before, kind)).collect();
+        self.quarrels = kinds().map(quarrels).collect();
     }
 
     /// Whether a group is the root table of its domain.

@@ -4,7 +4,7 @@ use std::mem::offset_of;
 
 use dpdk_sys::rte_flow_item_geneve_opt;
 
-use super::{FieldInfo, Header};
+use super::{FieldInfo, Header, placed};
 use crate::error::DecodeReason;
 use crate::field::Field;
 use crate::item::{FieldMatch, Match};
@@ -66,7 +66,7 @@ const fn field(
     bits: u32,
     words: &'static [(&'static str, u32, u32)],
 ) -> FieldInfo {
-    FieldInfo { name, bits, words }
+    FieldInfo { name, bits, place: 0, words }
 }
 
 /// What of the length's byte is the length.
@@ -80,12 +80,12 @@ impl Header for GeneveOption {
     const SIZE: usize = size_of::<rte_flow_item_geneve_opt>();
     const ALIGN: usize = align_of::<rte_flow_item_geneve_opt>();
     /// The data is visited word by word, each time under its name.
-    const FIELDS: &'static [FieldInfo] = &[
+    const FIELDS: &'static [FieldInfo] = &placed([
         field("class", 16, &[("class", 0, 16)]),
         field("option_type", 8, &[("type", 0, 8)]),
         field("length", 5, &[("length", 0, 5)]),
         field("data", 32, &[("data", 0, 32)]),
-    ];
+    ]);
     const DEFAULT_MASK: Self =
         Self { class: 0, option_type: 0xff, length: 0, data: [0; Self::MAX_DATA] };
 

@@ -28,8 +28,21 @@ pub struct FieldInfo {
     pub name: &'static str,
     /// The width in bits.
     pub bits: u32,
+    /// How many bytes the fields before it take: where it is in a header, whose fields stand in the same order.
+    pub place: usize,
     /// testpmd's words for parts of the field: word, lowest bit, width in bits.
     pub words: &'static [(&'static str, u32, u32)],
+}
+
+/// Fields with their places.
+const fn placed<const N: usize>(mut fields: [FieldInfo; N]) -> [FieldInfo; N] {
+    let (mut index, mut place) = (0, 0);
+    while index < N {
+        fields[index].place = place;
+        place += fields[index].bits.div_ceil(8) as usize;
+        index += 1;
+    }
+    fields
 }
 
 /// A structure of `rte_flow_item_*`: used as spec, last and mask alike.
@@ -98,11 +111,13 @@ macro_rules! header {
         impl $crate::header::Header for $header {
             const SIZE: usize = size_of::<$c>();
             const ALIGN: usize = align_of::<$c>();
-            const FIELDS: &'static [$crate::header::FieldInfo] = &[$($crate::header::FieldInfo {
-                name: stringify!($field),
-                bits: <$type as $crate::field::Field>::BITS,
-                words: header!(@words $type, $words),
-            }),+];
+            const FIELDS: &'static [$crate::header::FieldInfo] =
+                &$crate::header::placed([$($crate::header::FieldInfo {
+                    name: stringify!($field),
+                    bits: <$type as $crate::field::Field>::BITS,
+                    place: 0,
+                    words: header!(@words $type, $words),
+                }),+]);
             const DEFAULT_MASK: Self = Self { $($field: $default),+ };
 
             fn store(&self, out: &mut [u8]) {
@@ -142,12 +157,13 @@ macro_rules! header {
                 })+
             }
             fn for_each_asked_field(asked: &$crate::item::Match<Self>, visit: &mut dyn FnMut($crate::item::FieldMatch)) {
-                let mask = asked.effective_mask();
+                let (all, mask) = (asked.spec.unwrap_or_default(), asked.effective_mask());
                 let mut fields = Self::FIELDS.iter().enumerate();
                 $(if let Some((index, info)) = fields.next() {
-                    let spec = asked.spec.map(|spec| $crate::field::Field::to_bits(spec.$field));
+                    let spec = $crate::field::Field::to_bits(all.$field);
                     let mask = $crate::field::Field::to_bits(mask.$field);
-                    if mask | spec.unwrap_or(0) != 0 {
+                    if mask | spec != 0 {
+                        let spec = asked.spec.map(|_| spec);
                         let last = asked.last.map(|last| $crate::field::Field::to_bits(last.$field));
                         visit($crate::item::FieldMatch::new(index, info, spec, last, mask));
                     }

@@ -1,12 +1,20 @@
 //! What a profile accepts of a list of actions: which, where, in which order and company.
 
+use smallvec::SmallVec;
+
 use super::{Check, Objects};
 use crate::action::{Action, ActionKind};
 use crate::error::{EINVAL, ENOENT, ENOTSUP, ErrorKind, FlowError};
 use crate::item::{Item, ItemKind};
 use crate::layers::{Depth, Layers};
-use crate::profile::{ActionClass, Fates};
+use crate::profile::{ActionClass, ActionSet, Fates};
 use crate::template::TemplateAction;
+
+/// How many actions nearly every rule makes do with.
+pub(super) const USUAL: usize = 12;
+
+/// Actions, as far as they are known.
+pub(super) type KnownActions<'a> = SmallVec<[Known<'a>; USUAL]>;
 
 /// Where an action's configuration comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,7 +109,7 @@ const LINK_BYTES: usize = 34;
 
 /// Leaves out what a `RAW_DECAP` and the `RAW_ENCAP` behind it are not: of a link header that gives way to a tunnel only the
 /// encapsulation counts, of a tunnel that gives way to a link header only the decapsulation.
-fn without_links<'k, 'a>(actions: &'k [Known<'a>]) -> Vec<&'k Known<'a>> {
+fn without_links<'k, 'a>(actions: &'k [Known<'a>]) -> SmallVec<[&'k Known<'a>; USUAL]> {
     let is_link = |known: &Known<'_>| match known.conf {
         Some(Action::RawDecap(data)) => Some(data.len() <= LINK_BYTES),
         Some(Action::RawEncap(raw)) => Some(raw.data.len() <= LINK_BYTES),
@@ -110,8 +118,15 @@ fn without_links<'k, 'a>(actions: &'k [Known<'a>]) -> Vec<&'k Known<'a>> {
     let pair = |first: &Known<'_>, second: &Known<'_>| {
         (first.kind, second.kind) == (ActionKind::RawDecap, ActionKind::RawEncap)
     };
-    let others: Vec<_> = actions.iter().filter(|known| known.kind != ActionKind::Void).collect();
-    if !others.iter().any(|known| known.kind == ActionKind::RawDecap) {
+    let mut others: SmallVec<[_; USUAL]> = SmallVec::new();
+    let mut has_decap = false;
+    for known in actions {
+        if known.kind != ActionKind::Void {
+            has_decap |= known.kind == ActionKind::RawDecap;
+            others.push(known);
+        }
+    }
+    if !has_decap {
         return others;
     }
     let is_part = |at: usize| {
@@ -140,11 +155,16 @@ impl Check<'_> {
         let actions = without_links(all);
         let mut fates = 0;
         let mut commands = 0;
+        let mut kinds = ActionSet::default();
         for (at, known) in actions.iter().enumerate() {
             let before = actions.get(..at).unwrap_or_default();
             self.known_action(known)?;
-            self.order(known, before)?;
-            self.company(known, before)?;
+            if kinds.intersects(self.profile.quarrels(known.kind)) {
+                self.order(known, before)?;
+                self.company(known, before)?;
+            }
+            kinds.insert(known.kind);
+            self.needs(known, before)?;
             let decides = self.decides(known)?;
             fates += u32::from(known.kind.is_fate() || decides);
             if fates > 1 {
@@ -198,7 +218,7 @@ impl Check<'_> {
     }
 
     /// Order and number against the actions before.
-    fn order(&self, known: &Known<'_>, before: &[&Known<'_>]) -> Result<(), FlowError> {
+    pub(super) fn order(&self, known: &Known<'_>, before: &[&Known<'_>]) -> Result<(), FlowError> {
         let kind = known.kind;
         let refuse = |message: String| {
             Err(FlowError::action(known.index, ErrorKind::Action, EINVAL, message))
@@ -228,8 +248,12 @@ impl Check<'_> {
         }
     }
 
-    /// What an action needs beside itself, and what it cannot stand.
-    fn company(&self, known: &Known<'_>, before: &[&Known<'_>]) -> Result<(), FlowError> {
+    /// What an action cannot stand beside itself.
+    pub(super) fn company(
+        &self,
+        known: &Known<'_>,
+        before: &[&Known<'_>],
+    ) -> Result<(), FlowError> {
         let Known { index, kind, .. } = *known;
         let refuse =
             |(error, errno), message: String| Err(FlowError::action(index, error, errno, message));
@@ -261,6 +285,12 @@ impl Check<'_> {
                 return refuse((ErrorKind::Action, EINVAL), message);
             }
         }
+        Ok(())
+    }
+
+    /// What an action needs beside itself.
+    fn needs(&self, known: &Known<'_>, before: &[&Known<'_>]) -> Result<(), FlowError> {
+        let Known { index, kind, .. } = *known;
         let Some(rule) = self.profile.action(kind) else { return Ok(()) };
         if rule.needs.is_empty() && rule.after.is_empty() {
             return Ok(());
@@ -285,7 +315,8 @@ impl Check<'_> {
         let classes = rule.after.iter().map(|class| class.name());
         let needed: Vec<_> = items.chain(classes).collect();
         let message = format!("{kind} needs {} before it; add one", needed.join(" or "));
-        refuse(lacking(kind), message)
+        let (error, errno) = lacking(kind);
+        Err(FlowError::action(index, error, errno, message))
     }
 
     /// Whether the pattern has an item in a stack of headers.

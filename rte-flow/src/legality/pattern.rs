@@ -106,8 +106,7 @@ impl Check<'_> {
             let accepted = self.accepted(index, item.kind())?;
             let position = layers.push(index, item)?;
             named.note(item.kind(), position.depth);
-            self.fields(index, item, accepted)?;
-            words += item.match_words();
+            words += self.fields(index, item, accepted)?;
             self.particular(index, item, accepted)?;
         }
         if self.profile.matching.integrity_needs_layers {
@@ -139,12 +138,13 @@ impl Check<'_> {
         }
     }
 
-    /// Checks an item's fields.
-    fn fields(&self, index: usize, item: &Item, accepted: &ItemRule) -> Result<(), FlowError> {
-        let (mut asked, mut refused) = (0, Ok(()));
+    /// Checks an item's fields; returns how many words of 32 bits they take.
+    fn fields(&self, index: usize, item: &Item, accepted: &ItemRule) -> Result<u32, FlowError> {
+        let (mut asked, mut bits, mut refused) = (0, 0, Ok(()));
         item.for_each_asked_field(&mut |field| {
             if refused.is_ok() && field.mask != 0 {
                 asked |= 1 << field.index;
+                bits += field.match_bits();
                 refused = self.field(index, item.kind(), &field, accepted);
             }
         });
@@ -160,7 +160,7 @@ impl Check<'_> {
             self.tag(asked.spec.map_or(0, |tag| u32::from(tag.index)))
                 .map_err(|message| FlowError::item(index, ErrorKind::ItemSpec, EINVAL, message))?;
         }
-        Ok(())
+        Ok(bits.div_ceil(32))
     }
 
     fn field(

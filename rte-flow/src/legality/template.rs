@@ -1,7 +1,7 @@
 //! What a profile accepts of templates: before there is a table, all that does not depend on the group, nor on items and actions
 //! together; of a table, all but what only its rules say.
 
-use super::actions::Known;
+use super::actions::{Known, KnownActions};
 use super::{Api, Check, Context, NoObjects};
 use crate::attribute::{Attributes, Domain};
 use crate::error::FlowError;
@@ -66,7 +66,7 @@ pub fn check_table(
 fn known<'a>(
     actions: &'a [TemplateAction],
     context: Context<'_>,
-) -> Result<Vec<Known<'a>>, FlowError> {
+) -> Result<KnownActions<'a>, FlowError> {
     let known = |(index, action)| Known::template(index, action, context.objects);
     actions.iter().enumerate().map(known).collect()
 }

@@ -54,6 +54,31 @@ impl ActionClass {
     }
 }
 
+/// Some kinds of actions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ActionSet(u64);
+
+const _: () = assert!(ActionKind::ALL.len() <= u64::BITS as usize, "a set has a bit for each");
+
+impl ActionSet {
+    pub(crate) const fn insert(&mut self, kind: ActionKind) {
+        self.0 |= 1 << kind as u32;
+    }
+
+    pub(crate) const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl FromIterator<ActionKind> for ActionSet {
+    fn from_iter<I: IntoIterator<Item = ActionKind>>(kinds: I) -> Self {
+        kinds.into_iter().fold(Self::default(), |mut set, kind| {
+            set.insert(kind);
+            set
+        })
+    }
+}
+
 /// What is accepted of one action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ActionRule {

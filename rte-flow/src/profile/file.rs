@@ -234,7 +234,8 @@ fn place(domains: Option<Vec<Domain>>, root: bool) -> Place {
 
 impl File {
     fn resolve(self, names: &Names<'_>) -> Result<Profile, ProfileError> {
-        Ok(Profile {
+        let mut profile = Profile {
+            quarrels: Vec::new(),
             items: names.items(self.items)?,
             actions: names.actions(self.actions)?,
             order: self
@@ -283,6 +284,8 @@ impl File {
             meter: self.meter,
             rss: self.rss,
             sample: self.sample,
-        })
+        };
+        profile.complete();
+        Ok(profile)
     }
 }

@@ -25,6 +25,30 @@ impl Counter {
     }
 }
 
+/// Some frames of a burst, which are counted together: a number that threads share is dear.
+#[derive(Clone, Copy, Default)]
+pub struct Sum {
+    packets: u64,
+    bytes: u64,
+}
+
+impl Sum {
+    /// Adds a frame.
+    pub fn count(&mut self, bytes: usize) {
+        self.packets += 1;
+        self.bytes += bytes as u64;
+    }
+}
+
+impl FromIterator<usize> for Sum {
+    /// Of frames with these lengths.
+    fn from_iter<I: IntoIterator<Item = usize>>(lengths: I) -> Self {
+        let mut sum = Self::default();
+        lengths.into_iter().for_each(|length| sum.count(length));
+        sum
+    }
+}
+
 /// Frames and their bytes, without preamble and frame check sequence.
 #[derive(Default)]
 pub struct Traffic {
@@ -39,6 +63,12 @@ impl Traffic {
     pub fn count(&self, bytes: usize) {
         self.packets.add(1);
         self.bytes.add(bytes as u64);
+    }
+
+    /// Counts some frames.
+    pub fn add(&self, frames: Sum) {
+        self.packets.add(frames.packets);
+        self.bytes.add(frames.bytes);
     }
 
     fn reset(&self) {

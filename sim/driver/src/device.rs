@@ -3,13 +3,14 @@
 //! All of it is shared by the ports of the device, which DPDK programs use from several threads at once. The eswitch is
 //! behind one lock, taken once for each burst and never across a system call: a burst is read before and written after.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
+use dpdk_sys::RTE_MAX_ETHPORTS;
 use packet::Frame;
-use rte_flow::{Domain, ErrorKind, FlowError};
+use rte_flow::{ErrorKind, FlowError};
 use sim::control::{PortStatus, RuleFaults, Status};
 use sim::eswitch::{
     Attached, DropCause, Eswitch, Ingress, PortConfig, PortError, PortRole, RxQueue, Time, Trace,
@@ -27,12 +28,16 @@ use crate::link::{self, FaultyLink, LinkError};
 use crate::lock;
 use crate::mbuf::{Mark, Metadata};
 use crate::software::{QueueIndex, SoftwareSide};
+use crate::tally::Tally;
 use crate::tracer::Tracer;
 use crate::wire::Wire;
 
 /// The number by which the eswitch knows the first VF without ethdev; the next ones follow. Ethdevs have numbers below
 /// `RTE_MAX_ETHPORTS`, far smaller.
 const UNREPRESENTED: u16 = 0x8000;
+
+/// No port has this index.
+const NO_PORT: u16 = u16::MAX;
 
 /// The most hairpin queues that a frame passes; rules may lead it in circles, and then it is missed in the last one.
 const HAIRPINS: usize = 4;
@@ -138,6 +143,8 @@ pub struct Device {
     ports: Vec<SwitchPort>,
     /// Who takes what the uplink's application does not.
     kernel: Option<Kernel>,
+    /// The ports by their ethdevs; [`NO_PORT`] for those of others.
+    by_ethdev: [AtomicU16; RTE_MAX_ETHPORTS as usize],
     /// VFs that have no ethdev: the uplink's polls move their frames.
     unrepresented: Vec<PortIndex>,
     uplink: u16,
@@ -232,6 +239,7 @@ impl Device {
         let device = Self {
             ports,
             kernel,
+            by_ethdev: [const { AtomicU16::new(NO_PORT) }; RTE_MAX_ETHPORTS as usize],
             unrepresented: unrepresented.iter().copied().map(PortIndex::vf).collect(),
             uplink,
             mtu: args.mtu,
@@ -270,6 +278,9 @@ impl Device {
             // The eswitch refused a second name.
             let _ = port.id.set(id);
         }
+        if let Some(named) = self.by_ethdev.get(usize::from(id)) {
+            named.store(index.0, Ordering::Release);
+        }
     }
 
     /// A port; `None` for one that the card does not have.
@@ -284,8 +295,11 @@ impl Device {
 
     /// The port that the eswitch knows by this number.
     fn named(&self, id: u16) -> Option<PortIndex> {
-        let position = self.ports.iter().position(|port| port.id.get() == Some(&id))?;
-        Some(PortIndex(position as u16))
+        if let Some(vf) = id.checked_sub(UNREPRESENTED) {
+            return Some(PortIndex::vf(vf)).filter(|index| self.unrepresented.contains(index));
+        }
+        let index = self.by_ethdev.get(usize::from(id))?.load(Ordering::Acquire);
+        Some(PortIndex(index)).filter(|_| index != NO_PORT)
     }
 
     /// Number of VFs.
@@ -480,11 +494,11 @@ impl Device {
         let (frames, spare) = batch.parts();
         let mut copy_exits = Vec::new();
         let exits: ArrayVec<Exit, BURST> = self.with_switch(|switch, now| {
-            let mut lookups = Lookups::default();
+            let mut tally = Tally::default();
             let tracing = self.tracer.is_on();
-            let mut pass = |from, slot: &mut Slot| {
+            let mut pass = |from, slot: &mut Slot, tally: &mut Tally| {
                 let verdict = switch.process(now, from, slot);
-                lookups.note(&switch.trace);
+                tally.note(&switch.trace);
                 if tracing {
                     self.tracer.note(from, slot.bytes(), &switch.trace, verdict);
                 }
@@ -496,15 +510,15 @@ impl Device {
             };
             let process = |slot: &mut Slot| {
                 let length = slot.bytes().len();
-                let mut verdict = pass(from, slot);
+                let mut verdict = pass(from, slot, &mut tally);
                 for _ in 0..HAIRPINS {
                     let Some(to) = self.hairpin(verdict) else { break };
-                    verdict = pass(Ingress::Representor(to), slot);
+                    verdict = pass(Ingress::Representor(to), slot, &mut tally);
                 }
-                self.account(port, from, length, verdict)
+                self.account(&mut tally, from, length, verdict)
             };
             let exits = frames.iter_mut().map(process).collect();
-            lookups.count(&port.counters);
+            tally.count(&port.counters);
             exits
         });
         let mut run = Run::default();
@@ -564,23 +578,22 @@ impl Device {
         }
     }
 
-    /// Counts what became of a frame of `length` bytes, and says where it goes.
-    fn account(&self, port: &SwitchPort, from: Ingress, length: usize, verdict: Verdict) -> Exit {
-        let counters = &port.counters;
+    /// Notes what became of a frame of `length` bytes, and says where it goes.
+    fn account(&self, tally: &mut Tally, from: Ingress, length: usize, verdict: Verdict) -> Exit {
         let software = matches!(from, Ingress::Representor(_));
         let exit = self.exit(verdict);
         if software {
             if matches!(exit, Exit::Nowhere) {
-                counters.software_tx_dropped.add(1);
+                tally.lost += 1;
             }
             return exit;
         }
         match (exit, verdict) {
-            (Exit::Link(_), _) => counters.hw_forwarded.count(length),
+            (Exit::Link(_), _) => tally.forwarded.count(length),
             // Nobody is there to take it: the frame would have gone to software.
             (Exit::Nowhere, Verdict::Dropped(DropCause::Stopped(_)))
-            | (Exit::Queue(..) | Exit::Default(..), _) => counters.hw_missed.count(length),
-            (Exit::Nowhere, _) => counters.hw_dropped.count(length),
+            | (Exit::Queue(..) | Exit::Default(..), _) => tally.missed.count(length),
+            (Exit::Nowhere, _) => tally.dropped.count(length),
         }
         exit
     }
@@ -637,40 +650,6 @@ impl Switch {
         let (start, end) = (frame.start(), frame.end());
         (slot.start, slot.end) = (start, end);
         verdict
-    }
-}
-
-/// Lookups of a burst in the rules: hits and misses by domain.
-#[derive(Default)]
-struct Lookups {
-    transfer: [u64; 2],
-    ingress: [u64; 2],
-    egress: [u64; 2],
-}
-
-impl Lookups {
-    /// Adds those of one frame.
-    fn note(&mut self, trace: &Trace) {
-        for visit in trace.visits() {
-            let [hits, misses] = match visit.domain {
-                Domain::Transfer => &mut self.transfer,
-                Domain::Ingress => &mut self.ingress,
-                Domain::Egress => &mut self.egress,
-            };
-            *(if visit.rule.is_some() { hits } else { misses }) += 1;
-        }
-    }
-
-    /// Counts them where the frames came from.
-    fn count(&self, counters: &PortCounters) {
-        for ([hits, misses], hit, miss) in [
-            (self.transfer, &counters.transfer_hits, &counters.transfer_misses),
-            (self.ingress, &counters.ingress_hits, &counters.ingress_misses),
-            (self.egress, &counters.egress_hits, &counters.egress_misses),
-        ] {
-            hit.add(hits);
-            miss.add(misses);
-        }
     }
 }
 

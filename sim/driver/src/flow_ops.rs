@@ -97,10 +97,15 @@ unsafe extern "C" fn create(
         let (private, port) = called(dev);
         let result =
             decode_rule(attr, pattern, actions).map_err(FlowError::from).and_then(|rule| {
-                private.device().with_switch(|switch, now| switch.eswitch.create(port, &rule, now))
+                private.device().with_switch(|switch, now| {
+                    switch.eswitch.create(port, &rule, now).map(|created| (created, now))
+                })
             });
-        let result = result.map(|created| {
-            private.device().wait(created.done);
+        let result = result.map(|(created, now)| {
+            // Without a card's pace nothing is to be waited for, nor a clock to be asked.
+            if created.done > now {
+                private.device().wait(created.done);
+            }
             created.rule.to_bits()
         });
         Arrays::rule(attr, pattern, actions).handle(error, result)

@@ -38,6 +38,7 @@ mod registration;
 mod reset;
 mod rss;
 mod software;
+mod tally;
 mod telemetry;
 mod tracer;
 mod transmit;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use dpdk_sys::{RTE_ETH_RX_DESC_AVAIL, RTE_ETH_RX_DESC_DONE, RTE_ETH_TX_DESC_DONE, rte_mbuf};
 
 use crate::batch::{BURST, Batch};
-use crate::counters::PortCounters;
+use crate::counters::{PortCounters, Sum};
 use crate::device::{Device, PortIndex, Receiver};
 use crate::mbuf::{self, Metadata, NoMbuf, Pool};
 use crate::software::QueueIndex;
@@ -65,6 +65,7 @@ impl ReceiveQueue {
             counters: &port.counters,
             packets,
             count: 0,
+            received: Sum::default(),
         };
         while burst.room() > 0
             && let Some((frame, metadata)) = port.software.take(queue)
@@ -73,6 +74,7 @@ impl ReceiveQueue {
         }
         let room = burst.room();
         self.device.poll(index, &mut self.batch, room, &mut burst);
+        port.counters.software_rx.add(burst.received);
         burst.count
     }
 }
@@ -88,6 +90,8 @@ struct Burst<'a> {
     counters: &'a PortCounters,
     packets: &'a mut [MaybeUninit<*mut rte_mbuf>],
     count: usize,
+    /// The frames of these packets.
+    received: Sum,
 }
 
 impl Burst<'_> {
@@ -112,7 +116,7 @@ impl Receiver for Burst<'_> {
                 mbuf::describe(&mut packet, frame, self.checksums, strip);
                 entry.write(packet.into_raw());
                 self.count += 1;
-                self.counters.software_rx.count(frame.len());
+                self.received.count(frame.len());
             }
             Err(NoMbuf::Exhausted) => self.counters.software_rx_no_mbuf.add(1),
             Err(NoMbuf::TooLong) => self.counters.software_rx_errors.add(1),

@@ -42,9 +42,7 @@ impl Wire {
         let received = self.link.receive(batch);
         *rest_until = received.idle.then(|| now + REST);
         counters.link_rx_errors.add(received.errors);
-        for slot in batch.frames() {
-            counters.link_rx.count(slot.bytes().len());
-        }
+        counters.link_rx.add(batch.frames().iter().map(|slot| slot.bytes().len()).collect());
     }
 
     /// Sends frames in order; what the link does not take is lost.

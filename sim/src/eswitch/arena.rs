@@ -1,11 +1,13 @@
 //! Objects named by handles that stay distinct after the object is gone.
 
 use std::marker::PhantomData;
+use std::num::NonZeroU32;
 
 /// The name of an object in an [`Arena`]; never 0 as a number.
 pub struct Id<T> {
     index: u32,
-    generation: u32,
+    /// Odd, unless somebody made it up.
+    generation: NonZeroU32,
     of: PhantomData<fn() -> T>,
 }
 
@@ -13,13 +15,19 @@ impl<T> Id<T> {
     /// The handle as a number that is not 0, for C.
     #[must_use]
     pub const fn to_bits(self) -> u64 {
-        (self.generation as u64) << 32 | self.index as u64
+        (self.generation.get() as u64) << 32 | self.index as u64
     }
 
     /// The handle of a number; whether there is such an object shows when it is used.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
-        Self { index: bits as u32, generation: (bits >> 32) as u32, of: PhantomData }
+        // No object has an even generation.
+        const NOBODYS: NonZeroU32 = NonZeroU32::new(2).unwrap();
+        let generation = match NonZeroU32::new((bits >> 32) as u32) {
+            Some(generation) => generation,
+            None => NOBODYS,
+        };
+        Self { index: bits as u32, generation, of: PhantomData }
     }
 }
 
@@ -53,9 +61,15 @@ impl<T> std::fmt::Debug for Id<T> {
 
 #[derive(Debug)]
 struct Slot<T> {
-    /// Odd while the slot is taken.
-    generation: u32,
+    /// Of the present object, or the next.
+    generation: NonZeroU32,
     value: Option<T>,
+}
+
+impl<T> Slot<T> {
+    fn holds(&self, id: Id<T>) -> bool {
+        self.generation == id.generation
+    }
 }
 
 /// A growing store of objects.
@@ -79,39 +93,39 @@ impl<T> Arena<T> {
 
     /// Puts an object in.
     pub fn insert(&mut self, value: T) -> Id<T> {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, value: None });
-            self.slots.len() as u32 - 1
-        });
-        let mut generation = 0;
-        if let Some(slot) = self.slots.get_mut(index as usize) {
-            slot.generation = slot.generation.wrapping_add(1) | 1;
-            slot.value = Some(value);
-            generation = slot.generation;
+        let mut generation = NonZeroU32::MIN;
+        let free = self.free.pop();
+        let index = free.unwrap_or(self.slots.len() as u32);
+        match free.and_then(|index| self.slots.get_mut(index as usize)) {
+            Some(slot) => {
+                generation = slot.generation;
+                slot.value = Some(value);
+            }
+            None => self.slots.push(Slot { generation, value: Some(value) }),
         }
         Id { index, generation, of: PhantomData }
     }
 
     /// The object.
+    #[inline]
     pub fn get(&self, id: Id<T>) -> Option<&T> {
-        let slot = self.slots.get(id.index as usize)?;
-        slot.value.as_ref().filter(|_| slot.generation == id.generation)
+        let slot = self.slots.get(id.index as usize).filter(|slot| slot.holds(id))?;
+        slot.value.as_ref()
     }
 
     /// The object, to change it.
+    #[inline]
     pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
-        let slot = self.slots.get_mut(id.index as usize)?;
-        slot.value.as_mut().filter(|_| slot.generation == id.generation)
+        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.holds(id))?;
+        slot.value.as_mut()
     }
 
     /// Takes the object out.
     pub fn remove(&mut self, id: Id<T>) -> Option<T> {
-        let slot = self.slots.get_mut(id.index as usize)?;
-        if slot.generation != id.generation {
-            return None;
-        }
+        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.holds(id))?;
         let value = slot.value.take()?;
-        slot.generation = slot.generation.wrapping_add(1);
+        // From one odd number to the next; after the last one comes the first again.
+        slot.generation = NonZeroU32::new(slot.generation.get().wrapping_add(2) | 1)?;
         self.free.push(id.index);
         Some(value)
     }
@@ -143,6 +157,7 @@ mod tests {
         let second = arena.insert('b');
         assert_eq!((arena.get(first), arena.get(second)), (None, Some(&'b')));
         assert_eq!(arena.remove(first), None);
+        assert_eq!(arena.get(Id::from_bits(0)), None);
         assert_eq!(Id::from_bits(second.to_bits()), second);
         assert_eq!((arena.len(), arena.iter().count()), (1, 1));
     }

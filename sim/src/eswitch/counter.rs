@@ -21,34 +21,37 @@ pub struct Counter {
     published: Count,
     /// The value at the last query that reset it.
     base: Count,
-    /// The refresh cycle of `published`.
-    cycle: u64,
-    interval: Duration,
+    /// When the next refresh is.
+    due: Time,
+    /// Nanoseconds between refreshes; 0 shows every packet at once.
+    interval: u64,
 }
 
 impl Counter {
     /// A counter made at `now`. An interval of zero shows every packet at once.
     pub fn new(interval: Duration, now: Time) -> Self {
-        let cycle = cycle(interval, now);
+        let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         Self {
             live: Count::default(),
             published: Count::default(),
             base: Count::default(),
-            cycle,
+            due: next_multiple(interval, now),
             interval,
         }
     }
 
+    #[inline]
     fn refresh(&mut self, now: Time) {
-        let cycle = cycle(self.interval, now);
-        if self.interval.is_zero() || cycle > self.cycle {
+        if now >= self.due {
             self.published = self.live;
-            self.cycle = cycle;
+            self.due = next_multiple(self.interval, now);
         }
     }
 
     /// Counts a packet.
+    #[inline]
     pub fn hit(&mut self, bytes: usize, now: Time) {
+        // Without interval, the query alone refreshes.
         self.refresh(now);
         self.live.packets = self.live.packets.wrapping_add(1);
         self.live.bytes = self.live.bytes.wrapping_add(bytes as u64);
@@ -56,6 +59,9 @@ impl Counter {
 
     /// What the counter shows; with `reset` it counts from there on.
     pub fn query(&mut self, reset: bool, now: Time) -> Count {
+        if self.interval == 0 {
+            self.published = self.live;
+        }
         self.refresh(now);
         let shown = Count {
             packets: self.published.packets.wrapping_sub(self.base.packets),
@@ -68,9 +74,10 @@ impl Counter {
     }
 }
 
-fn cycle(interval: Duration, now: Time) -> u64 {
-    let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
-    now.0.checked_div(interval).unwrap_or(0)
+/// The first multiple of an interval after `now`; never, for an interval of 0.
+fn next_multiple(interval: u64, now: Time) -> Time {
+    let cycle = now.0.checked_div(interval).and_then(|cycle| cycle.checked_add(1));
+    cycle.and_then(|cycle| cycle.checked_mul(interval)).map_or(Time::NEVER, Time)
 }
 
 /// What `rte_flow_query_age` tells.

@@ -78,43 +78,59 @@ impl Engine<'_> {
                         ageing.hit(self.now);
                     }
                 }
-                Step::Rewrite(rewrite) => {
-                    subject.find_again(frame.bytes());
-                    rewrite.run(subject, frame);
-                }
-                Step::Mark(mark) => subject.registers.mark = Some(*mark),
-                Step::Flag => subject.registers.flag = true,
-                Step::Color(color) => {
-                    subject.registers.color = Some(*color);
-                    subject.registers.shown_color = Some(*color);
-                }
-                Step::Track(tracker, direction) => {
-                    let segment = segment(subject, frame);
-                    if let Some(tracker) = self.trackers.get_mut(*tracker) {
-                        subject.registers.conntrack =
-                            tracker.track(*direction, segment.as_ref(), self.conntrack);
+                step => {
+                    let policy = self.step(step, place, subject, frame, meters)?;
+                    if policy.is_some() {
+                        return Ok(policy);
                     }
                 }
-                Step::Sample(sampler) => {
-                    if let Some(program) = self.samplers.get_mut(*sampler).and_then(Sampler::hit) {
-                        self.copies.take(frame, subject, place, program);
-                    }
-                }
-                Step::Meter(meter) => {
-                    let domain = place.group.domain;
-                    let met = self.meters.hit(*meter, domain, self.now, subject, frame);
-                    let Some(program) = met else { continue };
-                    let meters = meters.checked_sub(1).ok_or(DropCause::Loop)?;
-                    let inner = self.run_metered(&program.steps, place, subject, frame, meters)?;
-                    if inner.is_some() {
-                        return Ok(inner);
-                    }
-                    if program.fate != Fate::Default {
-                        return Ok(Some(program));
-                    }
-                }
-                shape => reshape(shape, place.rule, subject, frame)?,
             }
+        }
+        Ok(None)
+    }
+
+    /// Runs a step that not nearly every rule has: apart from those, because the compiler prepares for all of them at once.
+    #[inline(never)]
+    fn step(
+        &mut self,
+        step: &Step,
+        place: Place,
+        subject: &mut Subject,
+        frame: &mut Frame<'_>,
+        meters: usize,
+    ) -> Result<Option<Arc<Program>>, DropCause> {
+        match step {
+            Step::Rewrite(rewrite) => {
+                subject.find_again(frame.bytes());
+                rewrite.run(subject, frame);
+            }
+            Step::Mark(mark) => subject.registers.mark = Some(*mark),
+            Step::Flag => subject.registers.flag = true,
+            Step::Color(color) => {
+                subject.registers.color = Some(*color);
+                subject.registers.shown_color = Some(*color);
+            }
+            Step::Track(tracker, direction) => {
+                let segment = segment(subject, frame);
+                if let Some(tracker) = self.trackers.get_mut(*tracker) {
+                    subject.registers.conntrack =
+                        tracker.track(*direction, segment.as_ref(), self.conntrack);
+                }
+            }
+            Step::Sample(sampler) => {
+                if let Some(program) = self.samplers.get_mut(*sampler).and_then(Sampler::hit) {
+                    self.copies.take(frame, subject, place, program);
+                }
+            }
+            Step::Meter(meter) => {
+                let domain = place.group.domain;
+                let met = self.meters.hit(*meter, domain, self.now, subject, frame);
+                let Some(program) = met else { return Ok(None) };
+                let meters = meters.checked_sub(1).ok_or(DropCause::Loop)?;
+                let inner = self.run_metered(&program.steps, place, subject, frame, meters)?;
+                return Ok(inner.or_else(|| (program.fate != Fate::Default).then_some(program)));
+            }
+            shape => reshape(shape, place.rule, subject, frame)?,
         }
         Ok(None)
     }
@@ -163,5 +179,5 @@ fn segment(subject: &mut Subject, frame: &Frame<'_>) -> Option<Segment> {
     if !subject.headers.integrity(Depth::Outer, frame.bytes()).contains(IntegrityBits::L4_OK) {
         return None;
     }
-    Segment::read(frame.bytes().get(at..layer.payload_end(frame.bytes()))?)
+    Segment::read(frame.bytes().get(at.into()..layer.payload_end(frame.bytes()))?)
 }

@@ -2,9 +2,8 @@
 
 use rte_flow::{
     Attributes, Conntrack, ConntrackItem, Depth, Domain, EINVAL, ENOTSUP, ErrorKind, Eth,
-    FieldInfo, FieldMatch, FlowError, Fragments, GeneveOption, Integrity, IntegrityDepth, Item,
-    Layers, Match, PacketState, PortItems, Position, Profile, SpecOutsideMask, Steering, Vlan,
-    VlanTags,
+    FieldMatch, FlowError, Fragments, GeneveOption, Integrity, IntegrityDepth, Item, Layers, Match,
+    PacketState, PortItems, Position, Profile, SpecOutsideMask, Steering, Vlan, VlanTags,
 };
 
 use super::matcher::{KEY_BYTES, Matcher, MatcherBuilder, RangeTest};
@@ -306,17 +305,15 @@ impl Lowering<'_> {
         Ok(block)
     }
 
-    /// Takes the fields of an item: its structure has the same fields in the same order as the header, so that a field's
-    /// place is the sum of the widths before it.
+    /// Takes the fields of an item.
     fn fields(&mut self, index: usize, item: &Item, block: Block) -> Result<(), FlowError> {
-        let bytes = |info: &FieldInfo| info.bits.div_ceil(8) as usize;
         let mut result = Ok(());
         if matches!(item, Item::GeneveOpt(_)) {
             // The data comes word by word, each as the same field.
             let mut place = 0;
             item.for_each_field(&mut |field| {
                 let at = place;
-                place += bytes(field.info);
+                place += field.info.bits.div_ceil(8) as usize;
                 if result.is_ok() && field.spec.is_some() {
                     result = self.field(index, item, &field, block, at);
                 }
@@ -325,8 +322,7 @@ impl Lowering<'_> {
         }
         item.for_each_asked_field(&mut |field| {
             if result.is_ok() && field.spec.is_some() {
-                let at = item.kind().fields().iter().take(field.index).map(bytes).sum();
-                result = self.field(index, item, &field, block, at);
+                result = self.field(index, item, &field, block, field.info.place);
             }
         });
         result

@@ -5,13 +5,14 @@ use rte_flow::{Color, Domain, Steering};
 
 use super::execute::{Engine, Place};
 use super::headers;
+use super::matcher::Key;
 use super::port::{PortRole, Ports};
 use super::program::{Fate, Spread};
 use super::rule::{GroupKey, RuleId};
 use super::sample::PacketCopy;
 use super::subject::{Ingress, Registers, Subject};
 use super::switch::Eswitch;
-use super::table::Rank;
+use super::table::{Hit, Rank};
 use super::time::Time;
 use super::trace::{Trace, Visit};
 
@@ -220,30 +221,32 @@ impl Eswitch {
         trace: &mut Trace,
     ) -> Outcome {
         let mut group = root;
+        let mut number = self.groups.find(root);
         let mut after: Option<Rank> = None;
+        let mut key = Key::new();
+        let mut engine = Engine {
+            counters: &mut self.counters,
+            ageings: &mut self.ageings,
+            trackers: &mut self.trackers,
+            meters: &mut self.meters,
+            samplers: &mut self.samplers,
+            copies: &mut self.copies,
+            conntrack: self.profile.conntrack,
+            now,
+        };
         for _ in 0..JUMPS {
-            let Some(table) = self.groups.get(&group) else {
+            let Some(table) = number.and_then(|number| self.groups.table(number)) else {
                 if group.domain == Domain::Transfer {
                     trace.push(Visit { domain: group.domain, group: group.group, rule: None });
                 }
                 return Outcome::Miss;
             };
             subject.refresh(frame.bytes());
-            let in_force = |rule| self.rules.get(rule).is_some_and(|rule| rule.in_force(now));
-            let hit = table.lookup(subject, frame.bytes(), after, in_force);
-            trace.push(Visit { domain: group.domain, group: group.group, rule: hit });
-            let Some(id) = hit else { return Outcome::Miss };
-            let Some(rule) = self.rules.get(id) else { return Outcome::Miss };
-            let mut engine = Engine {
-                counters: &mut self.counters,
-                ageings: &mut self.ageings,
-                trackers: &mut self.trackers,
-                meters: &mut self.meters,
-                samplers: &mut self.samplers,
-                copies: &mut self.copies,
-                conntrack: self.profile.conntrack,
-                now,
-            };
+            let rules = (&self.rules, now);
+            let hit = table.lookup(subject, frame.bytes(), after, &mut key, rules);
+            let rule = hit.map(|hit| hit.id);
+            trace.push(Visit { domain: group.domain, group: group.group, rule });
+            let Some(Hit { id, rule, .. }) = hit else { return Outcome::Miss };
             let place = Place { group, rule: id };
             let policy = match engine.run(&rule.program.steps, place, subject, frame) {
                 Ok(policy) => policy,
@@ -251,7 +254,10 @@ impl Eswitch {
             };
             let fate = policy.as_deref().map_or(&rule.program.fate, |policy| &policy.fate);
             match fate {
-                Fate::Jump(next) => (group.group, after) = (*next, None),
+                Fate::Jump(next) => {
+                    (group.group, after) = (*next, None);
+                    number = if policy.is_none() { rule.next } else { self.groups.find(group) };
+                }
                 Fate::Passthru => after = Some(rule.rank),
                 Fate::Default => return Outcome::Miss,
                 Fate::Drop => return Outcome::Dropped(DropCause::Rule(id)),

@@ -13,11 +13,11 @@ pub struct Place {
     /// The header or register. Only those that can be written: not origin, integrity and derived ones.
     pub block: Block,
     /// First byte in the block.
-    pub offset: usize,
+    pub offset: u8,
     /// How many bytes hold it, 1..=16.
-    pub bytes: usize,
+    pub bytes: u8,
     /// How many low bits of these bytes lie below it.
-    pub shift: u32,
+    pub shift: u8,
 }
 
 /// Some bits of a place.
@@ -26,26 +26,26 @@ pub struct Bits {
     /// The whole field: alternatives of which the packet has at most one (TCP and UDP ports, TTL and hop limit).
     pub places: [Option<Place>; 2],
     /// How many of the field's lowest bits to skip.
-    pub offset: u32,
+    pub offset: u8,
     /// How many bits, 1..=128.
-    pub width: u32,
+    pub width: u8,
 }
 
 impl Bits {
     fn mask(&self) -> u128 {
-        u128::MAX.checked_shr(128_u32.saturating_sub(self.width)).unwrap_or(0)
+        u128::MAX.checked_shr(128_u32.saturating_sub(self.width.into())).unwrap_or(0)
     }
 
     fn shift(&self, place: &Place) -> u32 {
-        place.shift + self.offset
+        u32::from(place.shift) + u32::from(self.offset)
     }
 }
 
 /// Where new bits come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
-    /// These, in the low bits.
-    Immediate(u128),
+    /// These, in the low bits of a number in network byte order: bytes, because rules keep it and it need not be aligned.
+    Immediate([u8; 16]),
     /// Those of another field.
     Field(Bits),
 }
@@ -65,7 +65,7 @@ impl Rewrite {
     /// Runs the command. A field that the packet does not have is left alone, as is the destination of a copy from one.
     pub fn run(&self, subject: &mut Subject, frame: &mut Frame<'_>) {
         let source = match &self.source {
-            Source::Immediate(number) => *number,
+            Source::Immediate(number) => u128::from_be_bytes(*number),
             Source::Field(bits) => match read(bits, subject, frame.bytes()) {
                 Some((place, number)) => number >> bits.shift(&place),
                 None => return,
@@ -86,7 +86,8 @@ impl Rewrite {
 
 fn read(bits: &Bits, subject: &mut Subject, frame: &[u8]) -> Option<(Place, u128)> {
     bits.places.iter().flatten().find_map(|place| {
-        subject.number(frame, place.block, place.offset, place.bytes).map(|n| (*place, n))
+        let (offset, bytes) = (place.offset.into(), place.bytes.into());
+        subject.number(frame, place.block, offset, bytes).map(|number| (*place, number))
     })
 }
 
@@ -108,10 +109,10 @@ fn write(place: &Place, old: u128, new: u128, subject: &mut Subject, frame: &mut
             let (Some(depth), Some(at)) = (place.block.depth(), subject.offset(place.block)) else {
                 return;
             };
-            let to = at + place.offset;
-            if let Some(out) = frame.bytes_mut().get_mut(to..to + place.bytes) {
+            let (to, length) = (at + usize::from(place.offset), usize::from(place.bytes));
+            if let Some(out) = frame.bytes_mut().get_mut(to..to + length) {
                 let bytes = new.to_be_bytes();
-                out.copy_from_slice(bytes.get(16 - place.bytes.min(16)..).unwrap_or_default());
+                out.copy_from_slice(bytes.get(16 - length.min(16)..).unwrap_or_default());
                 let frame = frame.bytes_mut();
                 if let Some(layer) = subject.headers.layer(depth) {
                     let inside = fix_checksums(place, layer, (old, new), frame);
@@ -135,7 +136,7 @@ fn fix_checksums(
     frame: &mut [u8],
 ) -> Delta {
     // All headers begin at even offsets of what is summed, so a field that ends at an odd one ends inside a word.
-    let odd = 8 * ((place.offset + place.bytes) % 2);
+    let odd = 8 * ((u32::from(place.offset) + u32::from(place.bytes)) % 2);
     let (old, new) = (old << odd, new << odd);
     let delta = (0..8).fold(Delta::NONE, |delta, word| {
         delta.u16((old >> (16 * word)) as u16, (new >> (16 * word)) as u16)
@@ -154,7 +155,7 @@ fn fix_checksums(
     };
     let mut all = delta;
     if let (true, Some((_, at))) = (network, layer.network) {
-        all = update(frame, at + 10, all, |sum| delta.apply(sum));
+        all = update(frame, at, 10, all, |sum| delta.apply(sum));
     }
     let Some((transport, at)) = layer.transport else { return all };
     // ICMP alone has no pseudo-header.
@@ -162,9 +163,9 @@ fn fix_checksums(
         return all;
     }
     match transport {
-        Transport::Tcp => update(frame, at + 16, all, |sum| delta.apply(sum)),
-        Transport::Udp => update(frame, at + 6, all, |sum| delta.apply_udp(sum)),
-        Transport::Icmp | Transport::Icmp6 => update(frame, at + 2, all, |sum| delta.apply(sum)),
+        Transport::Tcp => update(frame, at, 16, all, |sum| delta.apply(sum)),
+        Transport::Udp => update(frame, at, 6, all, |sum| delta.apply_udp(sum)),
+        Transport::Icmp | Transport::Icmp6 => update(frame, at, 2, all, |sum| delta.apply(sum)),
         // Their checks do not cover the network header.
         Transport::Sctp | Transport::Esp => all,
     }
@@ -173,16 +174,23 @@ fn fix_checksums(
 /// Brings a tunnel's own checksum up to date after a change of what it carries.
 fn fix_tunnel(headers: &Headers, inside: Delta, frame: &mut [u8]) {
     if let Some(Tunnel::Gre(Gre { checksum: Some(at), .. })) = headers.tunnel {
-        update(frame, at, Delta::NONE, |sum| inside.apply(sum));
+        update(frame, at, 0, Delta::NONE, |sum| inside.apply(sum));
     }
     if let Some((Transport::Udp, at)) = headers.outer.and_then(|outer| outer.transport) {
-        update(frame, at + 6, Delta::NONE, |sum| inside.apply_udp(sum));
+        update(frame, at, 6, Delta::NONE, |sum| inside.apply_udp(sum));
     }
 }
 
-/// Changes a checksum; returns `all` with that change.
-fn update(frame: &mut [u8], at: usize, all: Delta, change: impl FnOnce(u16) -> u16) -> Delta {
-    match frame.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<2>()) {
+/// Changes a header's checksum; returns `all` with that change.
+fn update(
+    frame: &mut [u8],
+    header: u16,
+    within: usize,
+    all: Delta,
+    change: impl FnOnce(u16) -> u16,
+) -> Delta {
+    match frame.get_mut(usize::from(header) + within..).and_then(|rest| rest.first_chunk_mut::<2>())
+    {
         Some(field) => {
             let old = u16::from_be_bytes(*field);
             let new = change(old);

@@ -39,6 +39,7 @@ impl RssHash {
     pub(super) fn hash_parsed(&self, frame: &[u8], headers: &Headers) -> Option<u32> {
         let layer = headers.layer(self.depth)?;
         let (network, at) = layer.network?;
+        let at = usize::from(at);
         let (addresses, length) = match network {
             Network::V4 => (frame.get(at + 12..at + 20)?, 4),
             Network::V6 => (frame.get(at + 8..at + 40)?, 16),
@@ -49,7 +50,8 @@ impl RssHash {
             return None;
         }
         let ports = layer.transport.filter(|_| is_by_ports);
-        let ports = ports.map_or(Some(&[][..]), |(_, at)| frame.get(at..at + 4))?;
+        let ports =
+            ports.map_or(Some(&[][..]), |(_, at)| frame.get(at.into()..usize::from(at) + 4))?;
         let mut input = ArrayVec::<u8, 36>::new();
         let halves = [
             (addresses, length, RssTypes::L3_SRC_ONLY, RssTypes::L3_DST_ONLY),

@@ -1,9 +1,12 @@
 //! Rules as the card holds them: where they sit, what they match, the program they run.
 
+use std::hash::{Hash, Hasher};
+
 use rte_flow::{Domain, GeneveOptionId, IndirectHandle};
 
 use super::arena::Id;
 use super::counter::{Ageing, Counter};
+use super::group::GroupNumber;
 use super::meter::Meter;
 use super::program::Program;
 use super::sample::Sampler;
@@ -15,7 +18,7 @@ use super::time::Time;
 pub type RuleId = Id<Rule>;
 
 /// One set of rules that is searched as a whole.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GroupKey {
     /// Which domain.
     pub domain: Domain,
@@ -25,15 +28,45 @@ pub struct GroupKey {
     pub group: u32,
 }
 
+impl Hash for GroupKey {
+    /// As one number: a packet looks a group up for each jump.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { domain, port, group } = *self;
+        let port = port.map_or(0, |port| u64::from(port) + 1);
+        state.write_u64((domain as u64) << 56 | port << 32 | u64::from(group));
+    }
+}
+
 /// What the rule owns alone, and so what goes with it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Owned {
     /// Its counter.
     pub counter: Option<Id<Counter>>,
     /// Its ageing.
     pub ageing: Option<Id<Ageing>>,
-    /// What few rules have.
-    pub others: Box<[Other]>,
+}
+
+/// What few rules have, apart from them: a million of the others are the smaller for it.
+#[derive(Debug, Default)]
+pub struct Rare {
+    /// The shared actions that the rule uses.
+    pub shared: Vec<IndirectHandle>,
+    /// The options of GENEVE that it asks for.
+    pub options: Box<[GeneveOptionId]>,
+    /// The meters with a number that it uses.
+    pub meters: Vec<Id<Meter>>,
+    /// What else it owns alone.
+    pub owned: Vec<Other>,
+}
+
+impl Rare {
+    /// Itself, unless there is nothing in it.
+    pub fn kept(self) -> Option<Box<Self>> {
+        let Self { shared, options, meters, owned } = &self;
+        let is_empty =
+            shared.is_empty() && options.is_empty() && meters.is_empty() && owned.is_empty();
+        (!is_empty).then(|| Box::new(self))
+    }
 }
 
 /// What few rules own.
@@ -51,6 +84,10 @@ pub struct Rule {
     /// The ethdev port through which it was made.
     pub(super) port: u16,
     pub(super) group: GroupKey,
+    /// The number of that group.
+    pub(super) number: GroupNumber,
+    /// The group that its program jumps to.
+    pub(super) next: Option<GroupNumber>,
     pub(super) rank: Rank,
     /// Where it is in the group's table.
     pub(super) place: Place,
@@ -66,12 +103,8 @@ pub struct Rule {
     pub(super) from: Time,
     /// When it ends to.
     pub(super) until: Time,
-    /// What it needs from outside itself.
-    pub(super) shared: Box<[IndirectHandle]>,
-    /// The options of GENEVE that it asks for.
-    pub(super) options: Box<[GeneveOptionId]>,
-    /// The meters with a number that it uses.
-    pub(super) meters: Box<[Id<Meter>]>,
+    /// What few rules have.
+    pub(super) rare: Option<Box<Rare>>,
     /// Where the asynchronous API is with it.
     pub(super) stage: Stage,
 }

@@ -13,8 +13,8 @@ use super::faults::InsertionFault;
 use super::matcher::Matcher;
 use super::pattern::{self, PatternRules};
 use super::port::PortRole;
-use super::program::{Program, Step};
-use super::rule::{Other, Owned, Rule, RuleId, Stage};
+use super::program::{Fate, Program, Step};
+use super::rule::{GroupKey, Other, Owned, Rare, Rule, RuleId, Stage};
 use super::sample::Sampler;
 use super::switch::Eswitch;
 use super::table::{Place, Rank};
@@ -165,7 +165,8 @@ impl Eswitch {
         }
         if self.profile.interface.duplicates == Duplicates::Refused {
             let key = Self::group_key(prepared.port, domain, group);
-            let twin = self.groups.get(&key).is_some_and(|table| {
+            let table = self.groups.find(key).and_then(|number| self.groups.table(number));
+            let twin = table.is_some_and(|table| {
                 table.same_pattern(&prepared.matcher).any(|(rank, rule)| {
                     rank.priority == priority
                         && self.rules.get(rule).is_some_and(Rule::counts_as_duplicate)
@@ -198,11 +199,11 @@ impl Eswitch {
         let program = match self.realize(plan, &mut made, now) {
             Ok(program) => program,
             Err(refusal) => {
-                self.discard(&made.owned);
+                self.discard(made.owned, &made.others);
                 return Err(refusal);
             }
         };
-        let Made { owned, counter, ageing, .. } = made;
+        let Made { owned, others, counter, ageing } = made;
         for handle in &shared {
             self.indirects.acquire(*handle);
         }
@@ -220,9 +221,16 @@ impl Eswitch {
         let in_root = self.profile.is_root(domain, group);
         self.root_rules += usize::from(in_root);
         let own_ageing = owned.ageing;
+        let number = self.groups.hold(key);
+        let next = match program.fate {
+            Fate::Jump(group) => Some(self.groups.hold(GroupKey { group, ..key })),
+            _ => None,
+        };
         let id = self.rules.insert(Rule {
             port,
             group: key,
+            number,
+            next,
             rank,
             place: Place::Nowhere,
             program,
@@ -232,10 +240,8 @@ impl Eswitch {
             table,
             from,
             until: Time::NEVER,
-            shared: shared.into(),
-            options,
             stage,
-            meters: meters.into(),
+            rare: Rare { shared, options, meters, owned: others }.kept(),
         });
         if let Some(ageing) = own_ageing.and_then(|ageing| self.ageings.get_mut(ageing)) {
             ageing.owner = Some(AgeOwner { port, rule: Some(id), queue });
@@ -243,8 +249,9 @@ impl Eswitch {
         if let Some(table) = table.and_then(|table| self.tables.get_mut(table)) {
             table.rules += 1;
         }
-        let place = self.groups.entry(key).or_default().insert(matcher, rank, id);
-        if let Some(rule) = self.rules.get_mut(id) {
+        let table = self.groups.table_mut(number);
+        let place = table.map(|table| table.insert(matcher, rank, id));
+        if let (Some(rule), Some(place)) = (self.rules.get_mut(id), place) {
             rule.place = place;
         }
         Ok(id)
@@ -276,83 +283,81 @@ impl Eswitch {
     /// Takes a rule out at once, with all that it owns.
     pub(super) fn remove(&mut self, id: RuleId) {
         let Some(rule) = self.rules.remove(id) else { return };
-        if let Some(table) = self.groups.get_mut(&rule.group) {
-            table.remove(&rule.place, rule.rank);
-            if table.is_empty() {
-                self.groups.remove(&rule.group);
-            }
+        if let Some(table) = self.groups.table_mut(rule.number) {
+            table.remove(rule.place, rule.rank);
+        }
+        self.groups.release(rule.number);
+        if let Some(next) = rule.next {
+            self.groups.release(next);
         }
         if self.profile.is_root(rule.group.domain, rule.group.group) {
             self.root_rules = self.root_rules.saturating_sub(1);
         }
-        self.discard(&rule.owned);
-        for meter in &rule.meters {
-            self.meters.release(*meter);
+        let rare = rule.rare.as_deref();
+        self.discard(rule.owned, rare.map_or(&[], |rare| &rare.owned));
+        if let Some(Rare { shared, options, meters, .. }) = rare {
+            for meter in meters {
+                self.meters.release(*meter);
+            }
+            for handle in shared {
+                self.indirects.release(*handle);
+            }
+            self.options.release(options);
         }
-        for handle in &rule.shared {
-            self.indirects.release(*handle);
-        }
-        self.options.release(&rule.options);
         if let Some(table) = rule.table.and_then(|table| self.tables.get_mut(table)) {
             table.rules = table.rules.saturating_sub(1);
         }
     }
 
-    /// Makes what a plan needs, and the program that uses it. Counting and ageing come first: they are about all packets that the
-    /// rule takes, as they come.
+    /// Makes what a plan needs, and the program that uses it.
     fn realize(&mut self, plan: Plan, made: &mut Made, now: Time) -> Result<Program, FlowError> {
-        let Plan { steps, fate } = plan;
-        let (mut first, mut rest) = (Vec::new(), Vec::new());
-        for planned in steps {
-            match planned {
-                Planned::Step(step @ (Step::Count(_) | Step::Age(_))) => first.push(step),
-                Planned::Step(step) => rest.push(step),
+        let mut steps = Vec::with_capacity(plan.steps.len());
+        for planned in plan.steps {
+            let step = match planned {
+                Planned::Step(step) => step,
                 Planned::Count => {
                     let counter = self.new_counter(now)?;
                     made.owned.counter = Some(counter);
-                    first.push(Step::Count(counter));
+                    Step::Count(counter)
                 }
                 Planned::Age(config) => {
                     let ageing = Ageing::new(config.timeout, config.context, now);
                     let ageing = self.ageings.insert(ageing);
                     made.owned.ageing = Some(ageing);
-                    first.push(Step::Age(ageing));
+                    Step::Age(ageing)
                 }
                 Planned::Meter(mark) => {
                     let meter = self.new_meter(&mark, now)?;
                     made.others.push(Other::Meter(meter));
-                    rest.push(Step::Meter(meter));
+                    Step::Meter(meter)
                 }
                 Planned::Sample(ratio, plan) => {
                     let program = self.realize(plan, made, now)?;
                     self.copies.prepare();
                     let sampler = self.samplers.insert(Sampler::new(ratio, program));
                     made.others.push(Other::Sampler(sampler));
-                    rest.push(Step::Sample(sampler));
+                    Step::Sample(sampler)
                 }
-            }
-        }
-        for step in &first {
+            };
             match step {
-                Step::Count(counter) => made.counter = Some(*counter),
-                Step::Age(ageing) => made.ageing = Some(*ageing),
+                Step::Count(counter) => made.counter = Some(counter),
+                Step::Age(ageing) => made.ageing = Some(ageing),
                 _ => {}
             }
+            steps.push(step);
         }
-        made.owned.others = made.others.as_slice().into();
-        first.append(&mut rest);
-        Ok(Program { steps: first.into(), fate })
+        Ok(Program { steps: steps.into(), fate: plan.fate })
     }
 
     /// Destroys what a rule owns.
-    fn discard(&mut self, owned: &Owned) {
+    fn discard(&mut self, owned: Owned, others: &[Other]) {
         if let Some(counter) = owned.counter {
             self.counters.remove(counter);
         }
         if let Some(ageing) = owned.ageing {
             self.ageings.remove(ageing);
         }
-        for other in &owned.others {
+        for other in others {
             match other {
                 Other::Meter(meter) => self.meters.remove(*meter),
                 Other::Sampler(sampler) => drop(self.samplers.remove(*sampler)),

@@ -1,5 +1,7 @@
 //! What rules can see of a packet: its headers, its registers and where it came from, in blocks of bytes.
 
+use std::num::NonZeroU8;
+
 use rte_flow::{Color, PacketState};
 
 use super::headers::{Depth, Headers, Layer, Network, Transport, Tunnel, geneve_option};
@@ -179,6 +181,39 @@ impl Block {
         })
     }
 
+    /// Which header it is, as rules see it in the frame; `None` for blocks that are made up of it or not in it, and for options, which
+    /// are looked for.
+    pub const fn header(self) -> Option<HeaderIndex> {
+        const TUNNEL: u8 = 1 + 2 * STACK as u8;
+        let in_stack = match self {
+            Self::EthernetAddresses(_) => 1,
+            Self::Arp(_) => 2,
+            Self::Ipv4(_) | Self::Ipv6(_) => 3,
+            Self::Ipv6Fragment(_) => 4,
+            Self::Tcp(_)
+            | Self::Udp(_)
+            | Self::Sctp(_)
+            | Self::Icmp(_)
+            | Self::Icmp6(_)
+            | Self::Esp(_) => 5,
+            Self::Vxlan | Self::VxlanGpe | Self::Geneve | Self::Gtp | Self::Gre | Self::Nvgre => {
+                TUNNEL
+            }
+            Self::GreChecksum => TUNNEL + 1,
+            Self::GreKey => TUNNEL + 2,
+            Self::GreSequence => TUNNEL + 3,
+            _ => return None,
+        };
+        let index = match self.depth() {
+            Some(Depth::Inner) => STACK as u8 + in_stack,
+            _ => in_stack,
+        };
+        match NonZeroU8::new(index) {
+            Some(index) => Some(HeaderIndex(index)),
+            None => None,
+        }
+    }
+
     /// The bit that says that a packet has this block; 0 for those that every packet has.
     pub const fn presence(self) -> u64 {
         let bit = match self {
@@ -223,6 +258,18 @@ impl Block {
     }
 }
 
+/// A header's number, from 1 on, among those whose place in the frame is known as soon as the frame is parsed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct HeaderIndex(NonZeroU8);
+
+/// The place of a header that is not there.
+const ABSENT: u16 = u16::MAX;
+
+/// How many headers a stack has at most: link, ARP, network, fragment, transport.
+const STACK: usize = 5;
+/// Those of both stacks, and the tunnel's with what can be behind it; and none in the first place.
+const HEADERS: usize = 1 + 2 * STACK + 4;
+
 /// All that rules can match of one packet at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject {
@@ -230,6 +277,8 @@ pub struct Subject {
     pub headers: Headers,
     /// Its registers.
     pub registers: Registers,
+    /// Where its headers begin, by [`HeaderIndex`].
+    places: [u16; HEADERS],
     origin: Ingress,
     present: u64,
     integrity: [Option<u8>; 2],
@@ -252,8 +301,15 @@ impl Subject {
     #[inline]
     pub fn new(frame: &[u8], origin: Ingress, registers: Registers) -> Self {
         let headers = Headers::parse(frame);
-        let present = present(&headers);
-        Self { headers, registers, origin, present, integrity: [None; 2], stale: Stale::No }
+        Self {
+            registers,
+            places: places(&headers),
+            origin,
+            present: present(&headers),
+            integrity: [None; 2],
+            stale: Stale::No,
+            headers,
+        }
     }
 
     /// Remembers that bytes were rewritten in place, which moves no header: to be followed by [`Self::refresh`] before the
@@ -271,10 +327,16 @@ impl Subject {
     }
 
     /// Looks at the headers again, if a rule changed them.
+    #[inline]
     pub fn refresh(&mut self, frame: &[u8]) {
         if self.stale != Stale::No {
-            *self = Self::new(frame, self.origin, self.registers);
+            self.parse_again(frame);
         }
+    }
+
+    #[inline(never)]
+    fn parse_again(&mut self, frame: &[u8]) {
+        *self = Self::new(frame, self.origin, self.registers);
     }
 
     /// Looks at the headers again, if they are no longer where they were.
@@ -289,7 +351,8 @@ impl Subject {
         presence & !self.present == 0
     }
 
-    /// The number in network byte order of `length` bytes (at most 16) of a block.
+    /// The number in network byte order of `length` bytes (at most 16) of a block from `offset` on; `None` when the packet does
+    /// not have them.
     pub fn number(
         &mut self,
         frame: &[u8],
@@ -297,46 +360,78 @@ impl Subject {
         offset: usize,
         length: usize,
     ) -> Option<u128> {
+        if !self.has(block.presence()) {
+            return None;
+        }
         let mut number = [0; 16];
-        self.read(frame, block, offset, number.get_mut(16_usize.checked_sub(length)?..)?)?;
+        let out = number.get_mut(16_usize.checked_sub(length)?..)?;
+        if let Some(at) = self.place(frame, block) {
+            out.copy_from_slice(frame.get(at + offset..at + offset + length)?);
+        } else {
+            let small = self.small(frame, block)?.to_le_bytes();
+            out.copy_from_slice(small.get(offset..offset + length)?);
+        }
         Some(u128::from_be_bytes(number))
     }
 
-    /// Where a header begins in the frame; `None` when the packet does not have it, or for what is no header.
+    /// Eight bytes of a header that the packet has, from `offset` on: a number of which the first byte is the lowest. `None` when the
+    /// first `length` of them are not all there; what lies behind them may be anything.
+    #[inline]
+    pub fn word(
+        &self,
+        frame: &[u8],
+        HeaderIndex(header): HeaderIndex,
+        offset: usize,
+        length: usize,
+    ) -> Option<u64> {
+        let place = self.places.get(usize::from(header.get())).filter(|place| **place != ABSENT)?;
+        load(frame, usize::from(*place) + offset, length)
+    }
+
+    /// The same of a block that has no [`HeaderIndex`].
+    pub fn other_word(
+        &mut self,
+        frame: &[u8],
+        block: Block,
+        offset: usize,
+        length: usize,
+    ) -> Option<u64> {
+        match self.place(frame, block) {
+            Some(at) => load(frame, at + offset, length),
+            // They are shorter than a word.
+            None => self.small(frame, block),
+        }
+    }
+
+    /// Where a header begins in the frame, to be written; `None` when the packet does not have it, or for what is no header.
     pub fn offset(&self, block: Block) -> Option<usize> {
         if !self.has(block.presence()) {
             return None;
         }
-        let layer = self.headers.layer(block.depth()?)?;
+        let link = |depth| {
+            let layer = self.headers.layer(depth)?;
+            Some((usize::from(layer.ethernet?), layer.link_length()))
+        };
         match block {
-            Block::EthernetAddresses(_) => layer.ethernet,
-            Block::EthernetType(_) => Some(layer.ethernet? + layer.link_length() - 2),
-            Block::Vlan(_) => Some(layer.ethernet? + 14),
-            Block::Arp(_) => layer.arp,
-            Block::Ipv4(_) | Block::Ipv6(_) => Some(layer.network?.1),
-            Block::Ipv6Fragment(_) => layer.fragment_header,
-            Block::Tcp(_)
-            | Block::Udp(_)
-            | Block::Sctp(_)
-            | Block::Icmp(_)
-            | Block::Icmp6(_)
-            | Block::Esp(_) => Some(layer.transport?.1),
-            _ => self.tunnel_offset(block),
+            Block::EthernetType(depth) => link(depth).map(|(at, length)| at + length - 2),
+            Block::Vlan(depth) => link(depth).map(|(at, _)| at + 14),
+            _ => self.header_place(block),
         }
     }
 
-    /// Where a tunnel's header begins, which the packet has.
-    fn tunnel_offset(&self, block: Block) -> Option<usize> {
-        match (self.headers.tunnel?, block) {
-            (Tunnel::Vxlan(at), Block::Vxlan)
-            | (Tunnel::VxlanGpe(at), Block::VxlanGpe)
-            | (Tunnel::Geneve { at, .. }, Block::Geneve)
-            | (Tunnel::Gtp(at), Block::Gtp) => Some(at),
-            (Tunnel::Gre(gre), Block::Gre | Block::Nvgre) => Some(gre.at),
-            (Tunnel::Gre(gre), Block::GreChecksum) => gre.checksum,
-            (Tunnel::Gre(gre), Block::GreKey) => gre.key,
-            (Tunnel::Gre(gre), Block::GreSequence) => gre.sequence,
-            _ => None,
+    fn header_place(&self, block: Block) -> Option<usize> {
+        let HeaderIndex(index) = block.header()?;
+        let place = self.places.get(usize::from(index.get())).copied();
+        place.filter(|place| *place != ABSENT).map(usize::from)
+    }
+
+    /// Where the bytes of a block are in the frame, if they are there as rules see them.
+    fn place(&self, frame: &[u8], block: Block) -> Option<usize> {
+        match block {
+            Block::GeneveOption { class, kind } => {
+                geneve_option(frame, self.headers.tunnel, class, kind)
+            }
+            _ => self.header_place(block),
         }
     }
 
@@ -353,43 +448,72 @@ impl Subject {
         })
     }
 
-    /// Copies `out.len()` bytes of `block`, from `offset` on; `None` when the packet does not have them.
-    pub fn read(
-        &mut self,
-        frame: &[u8],
-        block: Block,
-        offset: usize,
-        out: &mut [u8],
-    ) -> Option<()> {
-        let mut copy = |source: &[u8], at: usize| {
-            let from = at + offset;
-            out.copy_from_slice(source.get(from..from + out.len())?);
-            Some(())
-        };
-        match block {
-            Block::Origin => copy(&self.origin.key(), 0),
-            Block::Meta => copy(&self.registers.meta.unwrap_or(0).to_be_bytes(), 0),
-            Block::Mark => copy(&self.registers.mark.unwrap_or(0).to_be_bytes(), 0),
-            Block::Tag(index) => {
-                copy(&self.registers.tags.get(usize::from(index))?.to_be_bytes(), 0)
-            }
-            Block::Integrity(depth) => copy(&[self.integrity(depth, frame)], 0),
-            Block::Conntrack => copy(&self.registers.conntrack.bits().to_be_bytes(), 0),
-            Block::Color => {
-                copy(&self.registers.color.unwrap_or_default().number().to_be_bytes(), 0)
-            }
-            Block::EthernetType(depth) => copy(&self.headers.layer(depth)?.ethernet_type, 0),
-            Block::Tags(depth) => copy(&[self.headers.layer(depth)?.tags], 0),
-            Block::Vlan(depth) => copy(self.headers.layer(depth)?.vlans.first()?.as_ref()?, 0),
-            Block::SecondVlan(depth) => copy(self.headers.layer(depth)?.vlans.last()?.as_ref()?, 0),
-            Block::IsFragment(depth) => copy(&[self.headers.layer(depth)?.is_fragment.into()], 0),
-            Block::GeneveOption { class, kind } => {
-                copy(frame, geneve_option(frame, self.headers.tunnel, class, kind)?)
-            }
-            Block::Ipv6Extensions(depth) => copy(&self.headers.layer(depth)?.extensions, 0),
-            _ => copy(frame, self.offset(block)?),
+    /// The bytes of a block that is not as such in the frame, the first one lowest; `None` when the packet does not have it.
+    fn small(&mut self, frame: &[u8], block: Block) -> Option<u64> {
+        fn word<const N: usize>(bytes: [u8; N]) -> u64 {
+            bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
         }
+        let layer = |depth| self.headers.layer(depth);
+        let registers = &self.registers;
+        Some(match block {
+            Block::Origin => word(self.origin.key()),
+            Block::Meta => word(registers.meta.unwrap_or(0).to_be_bytes()),
+            Block::Mark => word(registers.mark.unwrap_or(0).to_be_bytes()),
+            Block::Tag(index) => word(registers.tags.get(usize::from(index))?.to_be_bytes()),
+            Block::Conntrack => word(registers.conntrack.bits().to_be_bytes()),
+            Block::Color => word(registers.color.unwrap_or_default().number().to_be_bytes()),
+            Block::EthernetType(depth) => word(layer(depth)?.ethernet_type),
+            Block::Tags(depth) => layer(depth)?.tags.into(),
+            Block::Vlan(depth) => word((*layer(depth)?.vlans.first()?)?),
+            Block::SecondVlan(depth) => word((*layer(depth)?.vlans.last()?)?),
+            Block::IsFragment(depth) => layer(depth)?.is_fragment.into(),
+            Block::Ipv6Extensions(depth) => word(layer(depth)?.extensions),
+            Block::Integrity(depth) => self.integrity(depth, frame).into(),
+            _ => return None,
+        })
     }
+}
+
+/// Eight bytes at `at`, of which the first `length` must be there; the first one is the lowest.
+#[inline]
+fn load(frame: &[u8], at: usize, length: usize) -> Option<u64> {
+    let bytes = frame.get(at..)?;
+    if let Some(word) = bytes.first_chunk() {
+        return Some(u64::from_le_bytes(*word));
+    }
+    let whole = bytes.len() >= length;
+    let word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    whole.then_some(word)
+}
+
+/// Where headers begin, by [`HeaderIndex`].
+#[inline]
+fn places(headers: &Headers) -> [u16; HEADERS] {
+    let stack = |layer: Option<&Layer>| match layer {
+        None => [ABSENT; STACK],
+        Some(layer) => [
+            layer.ethernet.unwrap_or(ABSENT),
+            layer.arp.unwrap_or(ABSENT),
+            layer.network.map_or(ABSENT, |(_, at)| at),
+            layer.fragment_header.unwrap_or(ABSENT),
+            layer.transport.map_or(ABSENT, |(_, at)| at),
+        ],
+    };
+    let [o0, o1, o2, o3, o4] = stack(headers.outer.as_ref());
+    let [i0, i1, i2, i3, i4] = stack(headers.inner.as_ref());
+    let [tunnel, checksum, key, sequence] = match headers.tunnel {
+        None | Some(Tunnel::IpInIp) => [ABSENT; 4],
+        Some(
+            Tunnel::Vxlan(at) | Tunnel::VxlanGpe(at) | Tunnel::Geneve { at, .. } | Tunnel::Gtp(at),
+        ) => [at, ABSENT, ABSENT, ABSENT],
+        Some(Tunnel::Gre(gre)) => [
+            gre.at,
+            gre.checksum.unwrap_or(ABSENT),
+            gre.key.unwrap_or(ABSENT),
+            gre.sequence.unwrap_or(ABSENT),
+        ],
+    };
+    [ABSENT, o0, o1, o2, o3, o4, i0, i1, i2, i3, i4, tunnel, checksum, key, sequence]
 }
 
 /// The blocks that a packet has, one bit each.

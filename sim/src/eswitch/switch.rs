@@ -10,6 +10,7 @@ use super::asynchronous::Queue;
 use super::conntrack::Tracker;
 use super::counter::{Ageing, Counter};
 use super::faults::Faults;
+use super::group::Groups;
 use super::indirect::Indirects;
 use super::meter::Meters;
 use super::options::Options;
@@ -18,7 +19,6 @@ use super::port::{Port, PortConfig, PortCounters, PortError, Ports};
 use super::program::Spread;
 use super::rule::{GroupKey, Rule, RuleId, Stage};
 use super::sample::{Copies, Sampler};
-use super::table::Table;
 use super::template::{ActionsEntry, PatternEntry, TemplateTable};
 use super::time::Time;
 
@@ -35,7 +35,7 @@ pub struct Eswitch {
     pub(super) rules: Arena<Rule>,
     /// How many of them are in root groups.
     pub(super) root_rules: usize,
-    pub(super) groups: HashMap<GroupKey, Table>,
+    pub(super) groups: Groups,
     pub(super) counters: Arena<Counter>,
     pub(super) ageings: Arena<Ageing>,
     pub(super) indirects: Indirects,
@@ -77,7 +77,7 @@ impl Eswitch {
             profile,
             rules: Arena::default(),
             root_rules: 0,
-            groups: HashMap::default(),
+            groups: Groups::default(),
             counters: Arena::default(),
             ageings: Arena::default(),
             indirects: Indirects::default(),
@@ -197,7 +197,7 @@ impl Eswitch {
         }
         self.rules = Arena::default();
         self.root_rules = 0;
-        self.groups.clear();
+        self.groups = Groups::default();
         self.counters = Arena::default();
         self.ageings = Arena::default();
         self.indirects = Indirects::default();

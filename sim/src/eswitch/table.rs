@@ -1,16 +1,17 @@
 //! One group's rules, found by tuple space search: a hash table for each shape, best priority first.
 
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 use std::ops::Bound;
-use std::sync::Arc;
 
+use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::matcher::{KEY_BYTES, Matcher, Shape};
-use super::rule::RuleId;
+use super::arena::Arena;
+use super::matcher::{Key, Matcher, Shape};
+use super::mix::hash;
+use super::rule::{Rule, RuleId};
 use super::subject::Subject;
+use super::time::Time;
 
 /// Which of the rules that admit a packet takes it: the smallest rank.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -23,14 +24,29 @@ pub struct Rank {
 }
 
 /// Where a rule is in its table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Place {
-    /// Among the rules of a shape, under the key in this slot.
-    Exact(Arc<Shape>, u32),
+    /// Among the rules of the shape with this number, under the key in this slot.
+    Exact {
+        /// See [`ShapeTable::number`].
+        shape: u32,
+        /// The slot.
+        slot: u32,
+    },
     /// Among those with ranges.
     Ranged,
     /// Nowhere: no packet ever hits it.
     Nowhere,
+}
+
+/// The rule that a lookup found.
+#[derive(Clone, Copy)]
+pub struct Hit<'r> {
+    rank: Rank,
+    /// Its handle.
+    pub id: RuleId,
+    /// The rule.
+    pub rule: &'r Rule,
 }
 
 /// The rules of one key, best first.
@@ -68,16 +84,17 @@ impl Slot {
     }
 
     /// The best rule that stands after a rank and is in force.
-    fn best(
+    #[inline]
+    fn best<'r>(
         &self,
         after: Option<Rank>,
-        in_force: impl Fn(RuleId) -> bool,
-    ) -> Option<(Rank, RuleId)> {
-        let (rank, rule) = self.first;
-        if after < Some(rank) && in_force(rule) {
-            return Some(self.first);
-        }
-        self.after(after).find(|(_, rule)| in_force(*rule))
+        in_force: impl Fn(RuleId) -> Option<&'r Rule>,
+    ) -> Option<Hit<'r>> {
+        let hit = |(rank, id)| in_force(id).map(|rule| Hit { rank, id, rule });
+        let first = Some(self.first).filter(|(rank, _)| after < Some(*rank));
+        first
+            .and_then(hit)
+            .or_else(|| self.others.as_ref().and_then(|_| self.after(after).find_map(hit)))
     }
 
     /// The rules that stand after a rank.
@@ -93,11 +110,13 @@ impl Slot {
 /// The rules of one shape. Keys and slots lie in rows of their own, so that a lookup touches little memory.
 #[derive(Debug)]
 struct ShapeTable {
-    shape: Arc<Shape>,
+    /// Its name in the group; no other has had it.
+    number: u32,
+    shape: Shape,
     /// Slots by key.
     index: HashTable<u32>,
     /// The key of each slot, one behind the other, all of the shape's length.
-    keys: Vec<u8>,
+    keys: Vec<u64>,
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// How many rules there are of each priority.
@@ -107,8 +126,9 @@ struct ShapeTable {
 }
 
 impl ShapeTable {
-    fn new(shape: Arc<Shape>) -> Self {
+    fn new(number: u32, shape: Shape) -> Self {
         Self {
+            number,
             shape,
             index: HashTable::new(),
             keys: Vec::new(),
@@ -119,20 +139,25 @@ impl ShapeTable {
         }
     }
 
-    fn find(&self, hasher: &DefaultHashBuilder, key: &[u8]) -> Option<&Slot> {
-        let is_key = |slot: &u32| key_at(&self.keys, key.len(), *slot) == key;
-        let slot = self.index.find(hasher.hash_one(key), is_key)?;
+    #[inline]
+    fn find(&self, key: &[u64]) -> Option<&Slot> {
+        // Tables that only send packets on have one key.
+        if let [only] = self.slots.as_slice() {
+            return Some(only).filter(|_| self.free.is_empty() && is_key_at(&self.keys, 0, key));
+        }
+        let is_key = |slot: &u32| is_key_at(&self.keys, *slot, key);
+        let slot = self.index.find(hash(key), is_key)?;
         self.slots.get(*slot as usize)
     }
 
     /// Adds a rule; which slot it is in.
-    fn insert(&mut self, hasher: &DefaultHashBuilder, key: &[u8], rank: Rank, rule: RuleId) -> u32 {
+    fn insert(&mut self, key: &[u64], rank: Rank, rule: RuleId) -> u32 {
         *self.priorities.entry(rank.priority).or_default() += 1;
         self.best = self.best.min(rank.priority);
         let keys = &self.keys;
-        let hash_of = |slot: &u32| hasher.hash_one(key_at(keys, key.len(), *slot));
-        let is_key = |slot: &u32| key_at(keys, key.len(), *slot) == key;
-        let vacant = match self.index.entry(hasher.hash_one(key), is_key, hash_of) {
+        let hash_of = |slot: &u32| hash(key_at(keys, key.len(), *slot));
+        let is_key = |slot: &u32| is_key_at(keys, *slot, key);
+        let vacant = match self.index.entry(hash(key), is_key, hash_of) {
             Entry::Occupied(entry) => {
                 let at = *entry.get();
                 if let Some(slot) = self.slots.get_mut(at as usize) {
@@ -159,11 +184,11 @@ impl ShapeTable {
     }
 
     /// Takes a rule out of a slot.
-    fn remove(&mut self, hasher: &DefaultHashBuilder, at: u32, rank: Rank) {
+    fn remove(&mut self, at: u32, rank: Rank) {
         let Some(slot) = self.slots.get_mut(at as usize) else { return };
         if !slot.remove(rank) {
             let key = key_at(&self.keys, self.shape.key_length(), at);
-            if let Ok(entry) = self.index.find_entry(hasher.hash_one(key), |slot| *slot == at) {
+            if let Ok(entry) = self.index.find_entry(hash(key), |slot| *slot == at) {
                 entry.remove();
                 self.free.push(at);
             }
@@ -178,9 +203,17 @@ impl ShapeTable {
 }
 
 /// A slot's key.
-fn key_at(keys: &[u8], length: usize, slot: u32) -> &[u8] {
+#[inline]
+fn key_at(keys: &[u64], length: usize, slot: u32) -> &[u64] {
     let from = slot as usize * length;
     keys.get(from..from + length).unwrap_or_default()
+}
+
+/// Whether a slot's key is this one.
+#[inline]
+fn is_key_at(keys: &[u64], slot: u32, key: &[u64]) -> bool {
+    let words = key_at(keys, key.len(), slot).iter().zip(key);
+    words.fold(0, |difference, (one, other)| difference | (one ^ other)) == 0
 }
 
 #[derive(Debug)]
@@ -195,9 +228,10 @@ struct Ranged {
 pub struct Table {
     /// Sorted by best priority.
     shapes: Vec<ShapeTable>,
+    /// How many there have been.
+    numbers: u32,
     /// Rules with ranges, sorted by rank.
     ranged: Vec<Ranged>,
-    hasher: DefaultHashBuilder,
 }
 
 impl Table {
@@ -216,15 +250,16 @@ impl Table {
             self.ranged.insert(at, Ranged { rank, rule, matcher });
             return Place::Ranged;
         }
-        let at = self.shapes.iter().position(|table| same(&table.shape, &matcher.shape));
+        let at = self.shapes.iter().position(|table| table.shape == matcher.shape);
         let at = at.unwrap_or_else(|| {
-            self.shapes.push(ShapeTable::new(matcher.shape));
+            self.shapes.push(ShapeTable::new(self.numbers, matcher.shape));
+            self.numbers = self.numbers.wrapping_add(1);
             self.shapes.len() - 1
         });
         let Some(table) = self.shapes.get_mut(at) else { return Place::Nowhere };
         let best = table.best;
-        let slot = table.insert(&self.hasher, &matcher.key, rank, rule);
-        let place = Place::Exact(Arc::clone(&table.shape), slot);
+        let slot = table.insert(&matcher.key, rank, rule);
+        let place = Place::Exact { shape: table.number, slot };
         if table.best != best {
             self.shapes.sort_by_key(|table| table.best);
         }
@@ -232,20 +267,18 @@ impl Table {
     }
 
     /// Takes out a rule that [`Self::insert`] put into that place, with that rank.
-    pub fn remove(&mut self, place: &Place, rank: Rank) {
+    pub fn remove(&mut self, place: Place, rank: Rank) {
         let (shape, slot) = match place {
-            Place::Exact(shape, slot) => (shape, *slot),
+            Place::Exact { shape, slot } => (shape, slot),
             Place::Ranged => {
                 self.ranged.retain(|other| other.rank != rank);
                 return;
             }
             Place::Nowhere => return,
         };
-        let Some(at) = self.shapes.iter().position(|table| Arc::ptr_eq(&table.shape, shape)) else {
-            return;
-        };
+        let Some(at) = self.shapes.iter().position(|table| table.number == shape) else { return };
         let Some(table) = self.shapes.get_mut(at) else { return };
-        table.remove(&self.hasher, slot, rank);
+        table.remove(slot, rank);
         match table.priorities.keys().next() {
             None => {
                 self.shapes.remove(at);
@@ -261,9 +294,9 @@ impl Table {
     /// The rules with exactly this pattern, best first.
     pub fn same_pattern(&self, matcher: &Matcher) -> impl Iterator<Item = (Rank, RuleId)> {
         let exact = (matcher.ranges.is_empty() && !matcher.never)
-            .then(|| self.shapes.iter().find(|table| same(&table.shape, &matcher.shape)))
+            .then(|| self.shapes.iter().find(|table| table.shape == matcher.shape))
             .flatten()
-            .and_then(|table| table.find(&self.hasher, &matcher.key));
+            .and_then(|table| table.find(&matcher.key));
         let ranged = self
             .ranged
             .iter()
@@ -272,44 +305,57 @@ impl Table {
         exact.into_iter().flat_map(|slot| slot.after(None)).chain(ranged)
     }
 
-    /// The rule that takes the packet: the best that admits it and stands after the rank `after`, of those that `in_force` says
-    /// are in the hardware now.
-    pub fn lookup(
+    /// The rule that takes the packet: the best that admits it and stands after the rank `after`, of those of the rules that are in
+    /// the hardware now. `key` is room to work in.
+    #[inline]
+    pub fn lookup<'r>(
         &self,
         subject: &mut Subject,
         frame: &[u8],
         after: Option<Rank>,
-        in_force: impl Fn(RuleId) -> bool,
-    ) -> Option<RuleId> {
-        let mut best: Option<(Rank, RuleId)> = None;
-        let mut buffer = [0; KEY_BYTES];
+        key: &mut Key,
+        (rules, now): (&'r Arena<Rule>, Time),
+    ) -> Option<Hit<'r>> {
+        let in_force = |rule| rules.get(rule).filter(|rule| rule.in_force(now));
+        let ([shape], []) = (self.shapes.as_slice(), self.ranged.as_slice()) else {
+            return self.lookup_in_all(subject, frame, after, key, in_force);
+        };
+        shape.find(shape.shape.key(subject, frame, key)?)?.best(after, in_force)
+    }
+
+    #[inline(never)]
+    fn lookup_in_all<'r>(
+        &self,
+        subject: &mut Subject,
+        frame: &[u8],
+        after: Option<Rank>,
+        key: &mut Key,
+        in_force: impl Fn(RuleId) -> Option<&'r Rule>,
+    ) -> Option<Hit<'r>> {
+        let mut best: Option<Hit<'r>> = None;
         for table in &self.shapes {
-            if best.is_some_and(|(rank, _)| rank.priority < table.best) {
+            if best.is_some_and(|best| best.rank.priority < table.best) {
                 break;
             }
-            let Some(key) = table.shape.key(subject, frame, &mut buffer) else { continue };
-            let Some(slot) = table.find(&self.hasher, key) else { continue };
+            let Some(key) = table.shape.key(subject, frame, key) else { continue };
+            let Some(slot) = table.find(key) else { continue };
             let Some(hit) = slot.best(after, &in_force) else { continue };
-            if best.is_none_or(|(rank, _)| hit.0 < rank) {
+            if best.is_none_or(|best| hit.rank < best.rank) {
                 best = Some(hit);
             }
         }
         for ranged in &self.ranged {
-            if best.is_some_and(|(rank, _)| rank < ranged.rank) {
+            if best.is_some_and(|best| best.rank < ranged.rank) {
                 break;
             }
             if after < Some(ranged.rank)
-                && in_force(ranged.rule)
+                && let Some(rule) = in_force(ranged.rule)
                 && ranged.matcher.admits(subject, frame)
             {
-                best = Some((ranged.rank, ranged.rule));
+                best = Some(Hit { rank: ranged.rank, id: ranged.rule, rule });
                 break;
             }
         }
-        best.map(|(_, rule)| rule)
+        best
     }
-}
-
-fn same(one: &Arc<Shape>, other: &Arc<Shape>) -> bool {
-    Arc::ptr_eq(one, other) || one == other
 }

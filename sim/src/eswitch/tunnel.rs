@@ -2,7 +2,7 @@
 
 use packet::checksum::Sum;
 use packet::wire::{ethernet, protocol};
-use packet::{Frame, Network as ParsedNetwork, NoRoom, vxlan_source_port};
+use packet::{Frame, NoRoom, vxlan_source_port_of};
 
 use super::bytes;
 use super::headers::Network;
@@ -16,11 +16,19 @@ pub const ENCAPSULATION_BYTES: usize = 132;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Encapsulation {
     bytes: Box<[u8]>,
-    /// The IP header and its offset; absent in bytes that nobody checked.
-    network: Option<(Network, usize)>,
+    /// The IP header; absent in bytes that nobody checked.
+    network: Option<Outer>,
     udp_offset: Option<usize>,
     /// The bits that stay as they are.
     preserved: Option<Box<[u8]>>,
+}
+
+/// The IP header of an encapsulation, and where it begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outer {
+    /// With the sum of all but its length and checksum.
+    V4(usize, Sum),
+    V6(usize),
 }
 
 /// Why bytes are no encapsulation.
@@ -62,7 +70,7 @@ impl Encapsulation {
             return Err(EncapsulationProblem::TooLong(header.len()));
         }
         let (network, udp_offset) = match outline(header) {
-            Some((network, at, udp)) => (Some((network, at)), udp),
+            Some((network, at, udp)) => (Some(outer(header, network, at)), udp),
             None => (None, None),
         };
         Ok(Self { bytes: header.into(), network, udp_offset, preserved: None })
@@ -75,10 +83,9 @@ impl Encapsulation {
 
     /// Prepends the headers.
     pub fn push(&self, frame: &mut Frame<'_>) -> Result<(), NoRoom> {
-        let source_port = match packet::parse(frame.bytes()).map(|parsed| parsed.network) {
-            Ok(ParsedNetwork::Ip(inner)) => vxlan_source_port(&inner),
-            _ => NO_ENTROPY,
-        };
+        let source_port = self
+            .udp_offset
+            .map(|udp| (udp, vxlan_source_port_of(frame.bytes()).unwrap_or(NO_ENTROPY)));
         frame.prepend(self.bytes.len())?;
         let frame = frame.bytes_mut();
         let total = frame.len();
@@ -86,25 +93,24 @@ impl Encapsulation {
             front.copy_from_slice(&self.bytes);
         }
         // The length fields wrap as the card's do: such a frame is beyond any MTU and dies at the port.
-        let length_from = |offset: usize| (total.saturating_sub(offset) as u16).to_be_bytes();
+        let length_from = |offset: usize| total.saturating_sub(offset) as u16;
         match self.network {
-            Some((Network::V4, at)) => {
-                put(frame, at + 2, length_from(at));
-                put(frame, at + 10, [0, 0]);
-                let header = frame.get(at..at + 20).unwrap_or_default();
-                let sum = Sum::ZERO.bytes(header).checksum();
-                put(frame, at + 10, sum.to_be_bytes());
+            Some(Outer::V4(at, sum)) => {
+                let length = length_from(at);
+                put(frame, at + 2, length);
+                put(frame, at + 10, sum.u16(length).checksum());
             }
-            Some((Network::V6, at)) => put(frame, at + 4, length_from(at + 40)),
+            Some(Outer::V6(at)) => put(frame, at + 4, length_from(at + 40)),
             None => {}
         }
-        if let Some(udp) = self.udp_offset {
-            put(frame, udp, source_port.to_be_bytes());
+        if let Some((udp, port)) = source_port {
+            put(frame, udp, port);
             put(frame, udp + 4, length_from(udp));
         }
-        let preserved = self.preserved.iter().flat_map(|mask| mask.iter());
-        for ((out, byte), mask) in frame.iter_mut().zip(&self.bytes).zip(preserved) {
-            *out = *out & !mask | byte & mask;
+        if let Some(preserved) = &self.preserved {
+            for ((out, byte), mask) in frame.iter_mut().zip(&self.bytes).zip(preserved) {
+                *out = *out & !mask | byte & mask;
+            }
         }
         Ok(())
     }
@@ -113,9 +119,23 @@ impl Encapsulation {
 /// The source port for what has no addresses: that of an all-zero key.
 const NO_ENTROPY: u16 = 0xc000;
 
-fn put(frame: &mut [u8], at: usize, value: [u8; 2]) {
+fn put(frame: &mut [u8], at: usize, value: u16) {
     if let Some(field) = frame.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
-        *field = value;
+        *field = value.to_be_bytes();
+    }
+}
+
+fn outer(header: &[u8], network: Network, at: usize) -> Outer {
+    match network {
+        Network::V4 => {
+            let mut fixed = [0; 20];
+            fixed.copy_from_slice(header.get(at..at + 20).unwrap_or(&[0; 20]));
+            // Length and checksum are the packet's.
+            fixed[2..4].fill(0);
+            fixed[10..12].fill(0);
+            Outer::V4(at, Sum::ZERO.bytes(&fixed))
+        }
+        Network::V6 => Outer::V6(at),
     }
 }
 
@@ -146,7 +166,7 @@ fn outline(header: &[u8]) -> Option<(Network, usize, Option<usize>)> {
 /// Strips the link header of an IP packet; others keep it.
 pub fn strip_link(subject: &Subject, frame: &mut Frame<'_>) {
     if let Some((_, at)) = subject.headers.outer.and_then(|outer| outer.network) {
-        frame.trim_front(at);
+        frame.trim_front(at.into());
     }
 }
 
@@ -154,8 +174,9 @@ pub fn strip_link(subject: &Subject, frame: &mut Frame<'_>) {
 /// carries IP, and then it is unchanged.
 pub fn decapsulate_network(subject: &Subject, frame: &mut Frame<'_>, link: &[u8]) -> bool {
     let inner = subject.headers.inner.and_then(|inner| inner.network);
-    let Some((_, at)) = inner.filter(|(_, at)| *at >= link.len()) else { return false };
-    frame.trim_front(at - link.len());
+    let Some((_, at)) = inner else { return false };
+    let Some(removed) = usize::from(at).checked_sub(link.len()) else { return false };
+    frame.trim_front(removed);
     if let Some(front) = frame.bytes_mut().get_mut(..link.len()) {
         front.copy_from_slice(link);
     }
@@ -167,6 +188,6 @@ pub fn decapsulate_network(subject: &Subject, frame: &mut Frame<'_>, link: &[u8]
 pub fn decapsulate(subject: &Subject, frame: &mut Frame<'_>) -> bool {
     let inner = subject.headers.inner.and_then(|inner| inner.ethernet);
     let Some(inner) = inner else { return false };
-    frame.trim_front(inner);
+    frame.trim_front(inner.into());
     true
 }

@@ -4,7 +4,7 @@ use packet::Frame;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rte_flow::{Action, FieldId, FieldRef, Header, Item, Match, ModifyField, RawEncap, SetTag};
-use sim::eswitch::{Ingress, Time, Trace, VISITS, Verdict};
+use sim::eswitch::{Ingress, RuleId, Time, Trace, VISITS, Verdict};
 
 use crate::random_packets::{Headers, Seen, headers};
 use crate::rig::{UPLINK, VF0, VF1, add, from_entity, in_vxlan, rule, send, switch};
@@ -183,6 +183,28 @@ fn rules_and_packets() -> impl Strategy<Value = (Vec<(u32, Vec<Item>)>, Vec<Head
     packets.prop_flat_map(|packets| (rules_of(packets.clone()), Just(packets)))
 }
 
+/// How many groups the rules are in that send packets from one to another.
+const GROUPS: u32 = 3;
+
+/// The rules that a packet meets from group 0 on, of rules that are there: each with its group, its fate and the rest, in the order in
+/// which they were made.
+fn way(there: &[(RuleId, u32, &Action, u32, &Vec<Item>)], seen: &Seen) -> Vec<RuleId> {
+    let (mut group, mut way) = (0, Vec::new());
+    while way.len() < VISITS {
+        let mut rules: Vec<_> = there.iter().filter(|rule| rule.1 == group).collect();
+        rules.sort_by_key(|(_, _, _, priority, _)| *priority);
+        let Some((id, _, fate, ..)) = rules.iter().find(|rule| admitted(rule.4, seen)) else {
+            break;
+        };
+        way.push(*id);
+        match fate {
+            Action::Jump(next) => group = *next,
+            _ => break,
+        }
+    }
+    way
+}
+
 fn rules() -> impl Strategy<Value = Vec<(u32, Vec<Item>)>> {
     rules_and_packets().prop_map(|(rules, _)| rules)
 }
@@ -220,6 +242,48 @@ proptest! {
             let hit = reference.iter().find(|(.., rule)| Some(*rule) == found);
             let same = found == expected.map(|(.., rule)| *rule);
             prop_assert!(same, "{:?} hits {:?}, not {:?}", packet, hit, expected);
+        }
+    }
+
+    /// Rules of several groups, which send packets from one to another, come and go; each packet goes the way of those that are there.
+    #[test]
+    fn packets_follow_rules_that_come_and_go(
+        (rules, packets) in rules_and_packets(),
+        places in vec((0..GROUPS, 0..5_u32), 24),
+        changes in vec(any::<prop::sample::Index>(), 1..60),
+    ) {
+        let mut switch = switch();
+        let fates: Vec<Action> = places
+            .iter()
+            .map(|(group, kind)| match kind {
+                // To one of the others, perhaps in a circle; the group may have no rules.
+                0..=2 => Action::Jump((group + 1 + kind % (GROUPS - 1)) % GROUPS),
+                3 => Action::RepresentedPort(VF1),
+                _ => Action::Drop,
+            })
+            .collect();
+        let mut there: Vec<(RuleId, u32, &Action, u32, &Vec<Item>)> = Vec::new();
+        let mut made = vec![None; rules.len()];
+        for change in changes {
+            let at = change.index(rules.len());
+            let ((priority, pattern), (group, _), fate) = (&rules[at], places[at], &fates[at]);
+            if let Some(id) = made[at].take() {
+                switch.destroy(VF0, id, Time::ZERO).expect("it is there");
+                there.retain(|(other, ..)| *other != id);
+            } else {
+                let new = rule(group, *priority, pattern, std::slice::from_ref(fate));
+                if let Ok(created) = switch.create(VF0, &new, Time::ZERO) {
+                    made[at] = Some(created.rule);
+                    there.push((created.rule, group, fate, *priority, pattern));
+                }
+            }
+            for packet in &packets {
+                let mut trace = Trace::default();
+                let from = Ingress::Represented(VF0);
+                crate::rig::send_at(&mut switch, Time::ZERO, from, &packet.frame(), &mut trace);
+                let found: Vec<RuleId> = trace.rules().collect();
+                prop_assert_eq!(found, way(&there, &packet.seen()), "{:?}", packet);
+            }
         }
     }
 

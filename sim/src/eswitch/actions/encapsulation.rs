@@ -6,7 +6,7 @@ use rte_flow::{Action, Domain, FlowError, Item, Profile};
 
 use super::super::program::Step;
 use super::super::tunnel::Encapsulation;
-use super::{ActionRules, domain, refuse, wrong};
+use super::{ActionRules, Plan, domain, refuse, wrong};
 
 /// A buffer of no more than Ethernet and IPv4 stands for a link header, a longer one for a tunnel.
 const LINK_BYTES: usize = 34;
@@ -40,14 +40,15 @@ pub fn encapsulation(
     made.map(Arc::new).map_err(|problem| wrong(index, problem.to_string()))
 }
 
-/// The steps of `RAW_DECAP` and the `RAW_ENCAP` right behind it, if there is one. Together they can change what a tunnel
+/// Adds the steps of `RAW_DECAP` and the `RAW_ENCAP` right behind it, if there is one. Together they can change what a tunnel
 /// carries: a link header goes off and a tunnel on for an IP packet inside, or a tunnel goes off and a link header on.
 pub fn raw_decap(
     index: usize,
     removed: &[u8],
     encap: Option<(usize, &Action)>,
     rules: &ActionRules<'_>,
-) -> Result<Vec<Step>, FlowError> {
+    plan: &mut Plan,
+) -> Result<(), FlowError> {
     let decap_domain = || domain(rules.attributes, index, &[Domain::Transfer, Domain::Ingress]);
     let is_link = removed.len() <= LINK_BYTES;
     let Some((encap_index, action @ Action::RawEncap(raw))) = encap else {
@@ -57,38 +58,37 @@ pub fn raw_decap(
                 "RAW_DECAP alone removes whole tunnels; give Ethernet, IP and tunnel headers";
             return Err(refuse(index, message));
         }
-        return Ok(vec![Step::Decapsulate]);
+        plan.push(Step::Decapsulate);
+        return Ok(());
     };
     let encap_domain =
         || domain(rules.attributes, encap_index, &[Domain::Transfer, Domain::Egress]);
-    Ok(match (is_link, raw.data.len() <= LINK_BYTES) {
+    let encapsulate = || encapsulation(encap_index, action, rules.profile).map(Step::Encapsulate);
+    match (is_link, raw.data.len() <= LINK_BYTES) {
         (true, false) => {
             encap_domain()?;
-            vec![
-                Step::StripLink,
-                Step::Encapsulate(encapsulation(encap_index, action, rules.profile)?),
-            ]
+            plan.push(Step::StripLink);
+            plan.push(encapsulate()?);
         }
         (false, true) => {
             decap_domain()?;
             if raw.data.len() < 14 {
                 return Err(wrong(encap_index, "a link header has at least 14 bytes; complete it"));
             }
-            vec![Step::DecapsulateNetwork(raw.data.as_slice().into())]
+            plan.push(Step::DecapsulateNetwork(raw.data.as_slice().into()));
         }
         (false, false) => {
             decap_domain()?;
             encap_domain()?;
-            vec![
-                Step::Decapsulate,
-                Step::Encapsulate(encapsulation(encap_index, action, rules.profile)?),
-            ]
+            plan.push(Step::Decapsulate);
+            plan.push(encapsulate()?);
         }
         (true, true) => {
             let message = "one of RAW_DECAP and RAW_ENCAP must be a tunnel's; give longer headers";
             return Err(refuse(index, message));
         }
-    })
+    }
+    Ok(())
 }
 
 /// The protocol number of GRE.

@@ -8,27 +8,37 @@ use rte_flow::{
 use super::super::program::Step;
 use super::super::rewrite::{Bits, Place, Rewrite, Source};
 use super::super::subject::{Block, TAGS};
-use super::{refuse, wrong};
+use super::{Plan, refuse, wrong};
 
 const TTL: [FieldId; 2] = [FieldId::Ipv4Ttl, FieldId::Ipv6HopLimit];
 const SOURCE_PORT: [FieldId; 2] = [FieldId::TcpPortSrc, FieldId::UdpPortSrc];
 const DESTINATION_PORT: [FieldId; 2] = [FieldId::TcpPortDst, FieldId::UdpPortDst];
 
-/// The steps of an action that rewrites.
-pub fn rewrites(index: usize, action: &Action, profile: &Profile) -> Result<Vec<Step>, FlowError> {
+/// Adds the steps of an action that rewrites.
+pub fn rewrites(
+    index: usize,
+    action: &Action,
+    profile: &Profile,
+    plan: &mut Plan,
+) -> Result<(), FlowError> {
     use ModifyOperation::{Add, Set, Sub};
     let (fields, operation, number): (&[FieldId], _, u128) = match action {
         Action::ModifyField(modify) => {
-            return Ok(vec![Step::Rewrite(modify_field(index, modify, profile)?)]);
+            plan.push(Step::Rewrite(modify_field(index, modify, profile)?));
+            return Ok(());
         }
         Action::SetTag(tag) => {
             let block = tag_block(index, u32::from(tag.index))?;
-            return Ok(masked(block, tag.data, tag.mask));
+            masked(block, tag.data, tag.mask, plan);
+            return Ok(());
         }
         Action::SetMeta(meta) if meta.mask == 0 => {
             return Err(wrong(index, "SET_META with a mask of 0 sets nothing; set bits in it"));
         }
-        Action::SetMeta(meta) => return Ok(masked(Block::Meta, meta.data, meta.mask)),
+        Action::SetMeta(meta) => {
+            masked(Block::Meta, meta.data, meta.mask, plan);
+            return Ok(());
+        }
         Action::SetMacSrc(mac) => (&[FieldId::MacSrc], Set, number(&mac.0)),
         Action::SetMacDst(mac) => (&[FieldId::MacDst], Set, number(&mac.0)),
         Action::SetIpv4Src(ip) => (&[FieldId::Ipv4Src], Set, ip.to_bits().into()),
@@ -52,7 +62,8 @@ pub fn rewrites(index: usize, action: &Action, profile: &Profile) -> Result<Vec<
             return Err(refuse(index, message));
         }
     };
-    Ok(vec![whole(fields, operation, number)])
+    plan.push(whole(fields, operation, number));
+    Ok(())
 }
 
 fn number(bytes: &[u8]) -> u128 {
@@ -70,21 +81,23 @@ fn tag_block(index: usize, register: u32) -> Result<Block, FlowError> {
 }
 
 /// Sets the bits of a register that a mask names: one command for each run of bits.
-fn masked(block: Block, data: u32, mask: u32) -> Vec<Step> {
-    let mut steps = Vec::new();
+fn masked(block: Block, data: u32, mask: u32, plan: &mut Plan) {
     let mut offset = 0;
     while let Some(rest) = mask.checked_shr(offset).filter(|rest| *rest != 0) {
         offset += rest.trailing_zeros();
         let width = mask.checked_shr(offset).unwrap_or(0).trailing_ones();
-        let places = [Some(Place { block, offset: 0, bytes: 4, shift: 0 }), None];
-        steps.push(Step::Rewrite(Rewrite {
+        let number = data.checked_shr(offset).unwrap_or(0);
+        plan.push(Step::Rewrite(Rewrite {
             operation: ModifyOperation::Set,
-            destination: Bits { places, offset, width },
-            source: Source::Immediate(u128::from(data.checked_shr(offset).unwrap_or(0))),
+            destination: Bits {
+                places: [Some(Place { block, offset: 0, bytes: 4, shift: 0 }), None],
+                offset: offset as u8,
+                width: width as u8,
+            },
+            source: Source::Immediate(u128::from(number).to_be_bytes()),
         }));
         offset += width;
     }
-    steps
 }
 
 /// Changes a whole field of the outermost headers, whichever of the alternatives the packet has.
@@ -93,9 +106,11 @@ fn whole(fields: &[FieldId], operation: ModifyOperation, number: u128) -> Step {
     for (place, field) in places.iter_mut().zip(fields) {
         *place = header_place(*field, Depth::Outer);
     }
-    let width = fields.first().map_or(0, |field| field.bits());
+    // No field has more than 128 bits.
+    let width = fields.first().map_or(0, |field| field.bits() as u8);
     let destination = Bits { places, offset: 0, width };
-    Step::Rewrite(Rewrite { operation, destination, source: Source::Immediate(number) })
+    let source = Source::Immediate(number.to_be_bytes());
+    Step::Rewrite(Rewrite { operation, destination, source })
 }
 
 fn modify_field(
@@ -108,7 +123,8 @@ fn modify_field(
         ModifySource::Field(field) => Source::Field(bits(index, field, modify.width)?),
         ModifySource::Value(_) | ModifySource::Pointer(_) => {
             let number = modify.number().unwrap_or(0);
-            Source::Immediate(number.checked_shr(destination.offset).unwrap_or(0))
+            let number = number.checked_shr(destination.offset.into()).unwrap_or(0);
+            Source::Immediate(number.to_be_bytes())
         }
     };
     let operation = match source {
@@ -148,7 +164,8 @@ fn bits(index: usize, field: &FieldRef, width: u32) -> Result<Bits, FlowError> {
         return Err(wrong(index, message));
     }
     let offset = field.bits(width).trailing_zeros();
-    Ok(Bits { places: [Some(place), None], offset, width })
+    // They lie in a field, which has 128 bits at most.
+    Ok(Bits { places: [Some(place), None], offset: offset as u8, width: width as u8 })
 }
 
 /// Where a header field is; `None` for those that the card does not write.

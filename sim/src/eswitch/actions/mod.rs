@@ -75,8 +75,33 @@ pub enum Planned {
 pub struct Plan {
     /// In order.
     pub steps: Vec<Planned>,
+    /// How many of them come before all others.
+    first: usize,
     /// Where the packet goes.
     pub fate: Fate,
+}
+
+impl Plan {
+    /// Does nothing yet; so many actions follow.
+    fn new(actions: usize) -> Self {
+        Self { steps: Vec::with_capacity(actions), first: 0, fate: Fate::Default }
+    }
+
+    /// Adds a step.
+    pub fn push(&mut self, step: Step) {
+        self.add(Planned::Step(step));
+    }
+
+    /// Adds a step, ready or not. Counting and ageing come first: they are about all packets that the rule takes, as they come.
+    fn add(&mut self, planned: Planned) {
+        match planned {
+            Planned::Count | Planned::Age(_) | Planned::Step(Step::Count(_) | Step::Age(_)) => {
+                self.steps.insert(self.first, planned);
+                self.first += 1;
+            }
+            later => self.steps.push(later),
+        }
+    }
 }
 
 /// What a rule does, before it is in the card.
@@ -100,7 +125,7 @@ fn wrong(index: usize, message: impl Into<Cow<'static, str>>) -> FlowError {
 
 /// What a list of actions, each at its position, does.
 pub fn lower<'a>(
-    actions: impl Iterator<Item = (usize, &'a Action)>,
+    mut actions: impl ExactSizeIterator<Item = (usize, &'a Action)>,
     rules: &ActionRules<'_>,
 ) -> Result<Draft, FlowError> {
     let mut lowering = Lowering {
@@ -110,7 +135,7 @@ pub fn lower<'a>(
         shared: Vec::new(),
         meters: Vec::new(),
     };
-    let plan = lowering.plan(&actions.collect::<Vec<_>>())?;
+    let plan = lowering.plan(actions.len(), &mut actions)?;
     Ok(Draft { plan, shared: lowering.shared, meters: lowering.meters })
 }
 
@@ -131,10 +156,13 @@ fn once(there: &mut bool, index: usize, name: &str) -> Result<(), FlowError> {
 }
 
 impl Lowering<'_> {
-    fn plan(&mut self, actions: &[(usize, &Action)]) -> Result<Plan, FlowError> {
-        let mut plan = Plan { steps: Vec::new(), fate: Fate::Default };
+    fn plan(
+        &mut self,
+        count: usize,
+        actions: &mut dyn Iterator<Item = (usize, &Action)>,
+    ) -> Result<Plan, FlowError> {
+        let mut plan = Plan::new(count);
         let mut has_fate = false;
-        let actions = actions.iter().copied();
         let mut actions = actions.filter(|(_, action)| **action != Action::Void).peekable();
         while let Some((index, action)) = actions.next() {
             if let Some(fate) = fate::fate(index, action, self.rules)? {
@@ -145,18 +173,18 @@ impl Lowering<'_> {
             match action {
                 Action::Count(_) => {
                     once(&mut self.has_count, index, "COUNT")?;
-                    plan.steps.push(Planned::Count);
+                    plan.add(Planned::Count);
                 }
                 Action::Age(age) => {
                     once(&mut self.has_age, index, "AGE")?;
-                    plan.steps.push(Planned::Age(AgeingConfig::of(age)));
+                    plan.add(Planned::Age(AgeingConfig::of(age)));
                 }
                 Action::MeterMark(mark) => {
                     self.rules
                         .meters
                         .check_mark(mark, self.rules.port)
                         .map_err(|text| wrong(index, text))?;
-                    plan.steps.push(Planned::Meter(*mark));
+                    plan.add(Planned::Meter(*mark));
                 }
                 Action::Meter(id) => {
                     let meter = self.rules.meters.find(self.rules.port, *id).ok_or_else(|| {
@@ -165,26 +193,25 @@ impl Lowering<'_> {
                     let domain = self.rules.attributes.domain;
                     self.rules.meters.admit(meter, domain).map_err(|text| wrong(index, text))?;
                     self.meters.push(meter);
-                    plan.steps.push(Planned::Step(Step::Meter(meter)));
+                    plan.push(Step::Meter(meter));
                 }
                 Action::Sample(sample) => {
-                    let inner = sample.actions.iter().map(|action| (index, action));
-                    let copy = self.plan(&inner.collect::<Vec<_>>())?;
+                    let mut inner = sample.actions.iter().map(|action| (index, action));
+                    let copy = self.plan(inner.len(), &mut inner)?;
                     if matches!(copy.fate, Fate::Jump(_) | Fate::Passthru) {
                         let text = "a copy cannot go on to other rules; send it to a port or queue";
                         return Err(wrong(index, text));
                     }
-                    plan.steps.push(Planned::Sample(sample.ratio, copy));
+                    plan.add(Planned::Sample(sample.ratio, copy));
                 }
                 Action::Indirect(handle) => {
                     self.indirect(index, *handle, &mut plan, &mut has_fate)?;
                 }
                 Action::RawDecap(header) => {
                     let next = actions.next_if(|(_, next)| matches!(next, Action::RawEncap(_)));
-                    let steps = encapsulation::raw_decap(index, header, next, self.rules)?;
-                    plan.steps.extend(steps.into_iter().map(Planned::Step));
+                    encapsulation::raw_decap(index, header, next, self.rules, &mut plan)?;
                 }
-                _ => plan.steps.extend(self.steps(index, action)?.into_iter().map(Planned::Step)),
+                _ => self.steps(index, action, &mut plan)?,
             }
         }
         Ok(plan)
@@ -231,15 +258,15 @@ impl Lowering<'_> {
                 return Ok(());
             }
         };
-        plan.steps.push(Planned::Step(step));
+        plan.push(step);
         self.shared.push(handle);
         Ok(())
     }
 
-    /// The steps of an action that needs nothing but itself.
-    fn steps(&self, index: usize, action: &Action) -> Result<Vec<Step>, FlowError> {
+    /// Adds the steps of an action that needs nothing but itself.
+    fn steps(&self, index: usize, action: &Action, plan: &mut Plan) -> Result<(), FlowError> {
         let domains = |allowed: &[Domain]| domain(self.rules.attributes, index, allowed);
-        Ok(vec![match action {
+        plan.push(match action {
             Action::Mark(mark) => Step::Mark(*mark),
             Action::Flag => Step::Flag,
             Action::MeterColor(color) => Step::Color(*color),
@@ -276,8 +303,9 @@ impl Lowering<'_> {
                     "a connection is shared by its two directions; create an indirect action";
                 return Err(refuse(index, text));
             }
-            _ => return fields::rewrites(index, action, self.rules.profile),
-        }])
+            _ => return fields::rewrites(index, action, self.rules.profile, plan),
+        });
+        Ok(())
     }
 }
 

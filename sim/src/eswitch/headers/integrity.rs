@@ -19,7 +19,7 @@ impl Headers {
         if let Some((network, at)) = layer.network {
             let checksum_ok = match network {
                 Network::V4 => {
-                    ipv4_header(frame, at).is_some_and(|h| Sum::ZERO.bytes(h).is_valid())
+                    ipv4_header(frame, at.into()).is_some_and(|h| Sum::ZERO.bytes(h).is_valid())
                 }
                 Network::V6 => true,
             };
@@ -46,7 +46,7 @@ impl Headers {
 /// The transport header and payload, when their lengths fit each other, and the protocol; `None` for what is not checked.
 fn segment<'a>(layer: &Layer, frame: &'a [u8]) -> Option<(&'a [u8], u8)> {
     let (transport, at) = layer.transport?;
-    let segment = frame.get(at..layer.end)?;
+    let segment = frame.get(usize::from(at)..layer.end as usize)?;
     match transport {
         Transport::Tcp => {
             let length = usize::from(segment.get(12)? >> 4) * 4;
@@ -65,6 +65,7 @@ fn segment<'a>(layer: &Layer, frame: &'a [u8]) -> Option<(&'a [u8], u8)> {
 
 fn checksum_ok(layer: &Layer, frame: &[u8], segment: &[u8], protocol: u8) -> bool {
     let Some((network, at)) = layer.network else { return false };
+    let at = usize::from(at);
     let addresses = match (network, protocol) {
         (_, protocol::ICMP) => return Sum::ZERO.bytes(segment).is_valid(),
         // No checksum; tunnels send so on IPv6 too (RFC 6935).

@@ -33,11 +33,11 @@ pub enum Transport {
 /// The control information of a tag, the `EtherType` after all tags, then 1 when another tag follows.
 pub type Tag = [u8; 5];
 
-/// One stack of headers. Offsets count from the frame's first byte.
+/// One stack of headers. Offsets count from the frame's first byte; no header is looked for behind byte 65535.
 #[derive(Clone, Copy, Debug)]
 pub struct Layer {
     /// Offset of the Ethernet header; absent where a tunnel carries IP.
-    pub ethernet: Option<usize>,
+    pub ethernet: Option<u16>,
     /// The `EtherType` after all tags, then 1 when there is a tag.
     pub ethernet_type: [u8; 3],
     /// How many tags the parser stepped over, 0 to 2.
@@ -45,21 +45,21 @@ pub struct Layer {
     /// These tags.
     pub vlans: [Option<Tag>; 2],
     /// Offset of an ARP packet for Ethernet and IPv4.
-    pub arp: Option<usize>,
+    pub arp: Option<u16>,
     /// The network header and its offset.
-    pub network: Option<(Network, usize)>,
+    pub network: Option<(Network, u16)>,
     /// Whether the packet is a fragment.
     pub is_fragment: bool,
     /// Offset of the IPv6 fragment header.
-    pub fragment_header: Option<usize>,
+    pub fragment_header: Option<u16>,
     /// Which IPv6 extension headers there are, in network byte order.
     pub extensions: [u8; 4],
     /// The protocol of what follows the network header and its extensions, and the offset of that; absent in fragments.
-    pub carried: Option<(u8, usize)>,
+    pub carried: Option<(u8, u16)>,
     /// What stands on the network header, and its offset.
-    pub transport: Option<(Transport, usize)>,
+    pub transport: Option<(Transport, u16)>,
     /// Offset after the IP packet as its header says, or after the frame where it says more.
-    pub(super) end: usize,
+    pub(super) end: u32,
     /// The lengths of the network header fit each other and the frame.
     pub(super) network_fits: bool,
 }
@@ -115,7 +115,7 @@ impl Layer {
             extensions: [0; 4],
             carried: None,
             transport: None,
-            end: frame.len(),
+            end: frame.len() as u32,
             network_fits: false,
         }
     }
@@ -125,7 +125,7 @@ impl Layer {
     pub(super) fn ethernet(frame: &[u8], start: usize) -> Option<Self> {
         let Link { ether_type, controls: [first, second], tags } = Link::parse(frame, start)?;
         let [high, low] = ether_type.to_be_bytes();
-        let mut layer = Self { ethernet: Some(start), tags, ..Self::empty(frame) };
+        let mut layer = Self { ethernet: Some(place(start)?), tags, ..Self::empty(frame) };
         layer.ethernet_type = [high, low, u8::from(tags > 0)];
         let more = u8::from(second.is_some());
         layer.vlans = [
@@ -148,87 +148,90 @@ impl Layer {
         self.ethernet.map_or(0, |_| length(self.tags))
     }
 
-    /// Offset after what this stack's innermost header carries.
-    pub fn payload_end(&self, frame: &[u8]) -> usize {
-        let end = self.end.min(frame.len());
-        match self.transport {
-            Some((Transport::Udp, at)) => {
-                bytes::u16(frame, at + 4).map_or(end, |length| end.min(at + usize::from(length)))
-            }
-            _ => end,
-        }
+    /// Offset after the IP packet, which lies in the frame.
+    fn end(&self, frame: &[u8]) -> usize {
+        (self.end as usize).min(frame.len())
     }
 
+    /// Offset after what this stack's innermost header carries.
+    pub fn payload_end(&self, frame: &[u8]) -> usize {
+        let end = self.end(frame);
+        let Some((Transport::Udp, at)) = self.transport else { return end };
+        let at = usize::from(at);
+        bytes::u16(frame, at + 4).map_or(end, |length| end.min(at + usize::from(length)))
+    }
+
+    #[inline]
     fn network(&mut self, frame: &[u8], ether_type: u16, at: usize) {
+        let Some(place) = place(at) else { return };
         match ether_type {
-            ethernet::IPV4 => self.ipv4(frame, at),
-            ethernet::IPV6 => self.ipv6(frame, at),
+            ethernet::IPV4 => self.ipv4(frame, place),
+            ethernet::IPV6 => self.ipv6(frame, place),
             ethernet::ARP => {
                 let is_usual = |arp: &[u8]| arp.starts_with(&[0, 1, 8, 0, 6, 4]);
-                self.arp = frame.get(at..at + 28).filter(|arp| is_usual(arp)).map(|_| at);
+                self.arp = frame.get(at..at + 28).filter(|arp| is_usual(arp)).map(|_| place);
             }
             _ => {}
         }
     }
 
-    fn ipv4(&mut self, frame: &[u8], at: usize) {
+    #[inline]
+    fn ipv4(&mut self, frame: &[u8], place: u16) {
+        let at = usize::from(place);
         let Some(header) = ipv4_header(frame, at) else { return };
-        let (Some(total), Some(fragment), Some(protocol)) =
-            (bytes::u16(header, 2), bytes::u16(header, 6), header.get(9))
-        else {
+        let Some([_, _, l0, l1, _, _, f0, f1, _, protocol, ..]) = header.first_chunk::<20>() else {
             return;
         };
-        let (total, length) = (usize::from(total), header.len());
-        self.network = Some((Network::V4, at));
+        let (total, length) = (usize::from(u16::from_be_bytes([*l0, *l1])), header.len());
+        self.network = Some((Network::V4, place));
         self.network_fits = total >= length && at + total <= frame.len();
         if self.network_fits {
-            self.end = at + total;
+            self.end = (at + total) as u32;
         }
-        self.is_fragment = fragment & FRAGMENT_BITS != 0;
+        self.is_fragment = u16::from_be_bytes([*f0, *f1]) & FRAGMENT_BITS != 0;
         if !self.is_fragment {
             self.carry(frame, *protocol, at + length);
         }
     }
 
-    fn ipv6(&mut self, frame: &[u8], at: usize) {
-        let Some(header) = frame.get(at..at + 40) else { return };
-        let (Some(first), Some(payload), Some(next)) =
-            (header.first(), bytes::u16(header, 4), header.get(6))
-        else {
-            return;
-        };
+    fn ipv6(&mut self, frame: &[u8], place: u16) {
+        let at = usize::from(place);
+        let header = frame.get(at..).and_then(<[u8]>::first_chunk::<40>);
+        let Some([first, _, _, _, l0, l1, next, ..]) = header else { return };
         if first >> 4 != 6 {
             return;
         }
-        let (mut next, mut place) = (*next, at + 40);
-        self.network = Some((Network::V6, at));
-        self.network_fits = place + usize::from(payload) <= frame.len();
+        let payload = u16::from_be_bytes([*l0, *l1]);
+        let (mut next, mut at) = (*next, at + 40);
+        self.network = Some((Network::V6, place));
+        self.network_fits = at + usize::from(payload) <= frame.len();
         if self.network_fits {
-            self.end = place + usize::from(payload);
+            self.end = (at + usize::from(payload)) as u32;
         }
         let mut found = 0_u32;
         for _ in 0..=EXTENSIONS_WALKED {
             let Some(bit) = extension_bit(next) else {
-                self.carry(frame, next, place);
+                self.carry(frame, next, at);
                 break;
             };
             found |= 1 << bit;
             match next {
                 protocol::FRAGMENT => {
                     self.is_fragment = true;
-                    self.fragment_header = (place + 8 <= self.end).then_some(place);
+                    let is_whole = at + 8 <= self.end as usize;
+                    self.fragment_header = self::place(at).filter(|_| is_whole);
                     break;
                 }
                 ESP => {
-                    self.carry(frame, next, place);
+                    self.carry(frame, next, at);
                     break;
                 }
                 _ => {}
             }
-            let (Some(following), Some(units)) = (frame.get(place), frame.get(place + 1)) else {
+            let (Some(following), Some(units)) = (frame.get(at), frame.get(at + 1)) else {
                 break;
             };
-            place += match next {
+            at += match next {
                 protocol::AUTHENTICATION => (usize::from(*units) + 2) * 4,
                 _ => (usize::from(*units) + 1) * 8,
             };
@@ -237,8 +240,10 @@ impl Layer {
         self.extensions = found.to_be_bytes();
     }
 
+    #[inline]
     fn carry(&mut self, frame: &[u8], protocol: u8, at: usize) {
-        self.carried = Some((protocol, at));
+        let Some(place) = place(at) else { return };
+        self.carried = Some((protocol, place));
         let network = self.network.map(|(network, _)| network);
         let (transport, length) = match (protocol, network) {
             (protocol::TCP, _) => (Transport::Tcp, 20),
@@ -249,8 +254,13 @@ impl Layer {
             (protocol::ICMPV6, Some(Network::V6)) => (Transport::Icmp6, 4),
             _ => return,
         };
-        self.transport = (at + length <= self.end.min(frame.len())).then_some((transport, at));
+        self.transport = (at + length <= self.end(frame)).then_some((transport, place));
     }
+}
+
+/// An offset as it is kept.
+fn place(at: usize) -> Option<u16> {
+    u16::try_from(at).ok()
 }
 
 /// The IPv4 header with its options.

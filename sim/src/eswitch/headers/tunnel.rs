@@ -9,20 +9,20 @@ use super::layer::{Layer, Transport};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tunnel {
     /// VXLAN (RFC 7348).
-    Vxlan(usize),
+    Vxlan(u16),
     /// VXLAN-GPE (draft-ietf-nvo3-vxlan-gpe).
-    VxlanGpe(usize),
+    VxlanGpe(u16),
     /// GENEVE (RFC 8926).
     Geneve {
         /// Where it begins.
-        at: usize,
+        at: u16,
         /// Where its options end.
-        end: usize,
+        end: u16,
     },
     /// GRE (RFC 2784 and 2890).
     Gre(Gre),
     /// GTP (3GPP TS 29.281).
-    Gtp(usize),
+    Gtp(u16),
     /// None: IP directly in IP (RFC 2003 and 2473).
     IpInIp,
 }
@@ -31,13 +31,13 @@ pub enum Tunnel {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Gre {
     /// The first word.
-    pub at: usize,
+    pub at: u16,
     /// Checksum and what is reserved behind it.
-    pub checksum: Option<usize>,
+    pub checksum: Option<u16>,
     /// Key.
-    pub key: Option<usize>,
+    pub key: Option<u16>,
     /// Sequence number.
-    pub sequence: Option<usize>,
+    pub sequence: Option<u16>,
     /// Whether it is NVGRE's (RFC 7637): a key, nothing else, and Ethernet inside.
     pub is_nvgre: bool,
 }
@@ -67,25 +67,30 @@ const BRIDGED: u16 = 0x6558;
 
 /// The tunnel that an outer stack leads to.
 pub(super) fn find(frame: &[u8], outer: &Layer) -> Option<(Tunnel, Option<Carried>)> {
+    let inside = |ether_type, at: u16| {
+        Some((Tunnel::IpInIp, Some(Carried::Ip(ether_type, usize::from(at)))))
+    };
     match (outer.transport, outer.carried) {
         (Some((Transport::Udp, udp)), _) => {
+            let udp = usize::from(udp);
+            let place = u16::try_from(udp + 8).ok()?;
             let at = udp + 8;
-            let header = frame.get(at..at + 8)?;
+            let header = || frame.get(at..at + 8);
             match bytes::u16(frame, udp + 2)? {
-                vxlan::PORT => Some((Tunnel::Vxlan(at), Some(Carried::Ethernet(at + 8)))),
-                VXLAN_GPE_PORT => Some((Tunnel::VxlanGpe(at), vxlan_gpe(header, at + 8))),
-                GENEVE_PORT => geneve(header, at),
-                GTP_PORT => Some((Tunnel::Gtp(at), gtp(frame, at))),
+                vxlan::PORT => {
+                    header().map(|_| (Tunnel::Vxlan(place), Some(Carried::Ethernet(at + 8))))
+                }
+                VXLAN_GPE_PORT => {
+                    header().map(|header| (Tunnel::VxlanGpe(place), vxlan_gpe(header, at + 8)))
+                }
+                GENEVE_PORT => geneve(header()?, place),
+                GTP_PORT => header().map(|_| (Tunnel::Gtp(place), gtp(frame, at))),
                 _ => None,
             }
         }
         (None, Some((GRE, at))) => gre(frame, at),
-        (None, Some((IPV4_IN_IP, at))) => {
-            Some((Tunnel::IpInIp, Some(Carried::Ip(ethernet::IPV4, at))))
-        }
-        (None, Some((IPV6_IN_IP, at))) => {
-            Some((Tunnel::IpInIp, Some(Carried::Ip(ethernet::IPV6, at))))
-        }
+        (None, Some((IPV4_IN_IP, at))) => inside(ethernet::IPV4, at),
+        (None, Some((IPV6_IN_IP, at))) => inside(ethernet::IPV6, at),
         _ => None,
     }
 }
@@ -113,13 +118,13 @@ fn vxlan_gpe(header: &[u8], at: usize) -> Option<Carried> {
     }
 }
 
-fn geneve(header: &[u8], at: usize) -> Option<(Tunnel, Option<Carried>)> {
+fn geneve(header: &[u8], at: u16) -> Option<(Tunnel, Option<Carried>)> {
     let first = header.first()?;
     if first >> 6 != 0 {
         return None;
     }
-    let end = at + 8 + usize::from(first & 0x3f) * 4;
-    Some((Tunnel::Geneve { at, end }, by_type(bytes::u16(header, 2)?, end)))
+    let end = at.checked_add(8 + u16::from(first & 0x3f) * 4)?;
+    Some((Tunnel::Geneve { at, end }, by_type(bytes::u16(header, 2)?, end.into())))
 }
 
 /// Where an option of GENEVE begins, whole: the first of its type and, where it is given, class.
@@ -130,6 +135,7 @@ pub fn geneve_option(
     kind: u8,
 ) -> Option<usize> {
     let Some(Tunnel::Geneve { at, end }) = tunnel else { return None };
+    let (at, end) = (usize::from(at), usize::from(end));
     let options = frame.get(..end)?;
     let mut place = at + 8;
     while let Some([high, low, found, length]) =
@@ -145,24 +151,28 @@ pub fn geneve_option(
     None
 }
 
-fn gre(frame: &[u8], at: usize) -> Option<(Tunnel, Option<Carried>)> {
+fn gre(frame: &[u8], place: u16) -> Option<(Tunnel, Option<Carried>)> {
     const CHECKSUM: u16 = 0x8000;
     const ROUTING: u16 = 0x4000;
     const KEY: u16 = 0x2000;
     const SEQUENCE: u16 = 0x1000;
     const VERSION: u16 = 0x0007;
+    let at = usize::from(place);
     let (flags, ether_type) = (bytes::u16(frame, at)?, bytes::u16(frame, at + 2)?);
     let mut next = at + 4;
     let mut field = |flag: u16| {
-        let place = (flags & flag != 0).then_some(next);
-        next += if place.is_some() { 4 } else { 0 };
-        place.filter(|place| frame.len() >= place + 4)
+        if flags & flag == 0 {
+            return None;
+        }
+        let field = next;
+        next += 4;
+        u16::try_from(field).ok().filter(|_| frame.len() >= next)
     };
     let (checksum, key, sequence) = (field(CHECKSUM), field(KEY), field(SEQUENCE));
     let is_nvgre = flags & (CHECKSUM | ROUTING | KEY | SEQUENCE | VERSION) == KEY
         && key.is_some()
         && ether_type == BRIDGED;
-    let gre = Gre { at, checksum, key, sequence, is_nvgre };
+    let gre = Gre { at: place, checksum, key, sequence, is_nvgre };
     // Source routes, and PPTP's version, are not followed.
     let carried = (flags & (ROUTING | VERSION) == 0).then(|| by_type(ether_type, next)).flatten();
     Some((Tunnel::Gre(gre), carried))

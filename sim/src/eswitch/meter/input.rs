@@ -81,6 +81,7 @@ impl Input {
             }
             ColorSource::OuterIp | ColorSource::InnerIp => {
                 let (network, at) = layer.network?;
+                let at = usize::from(at);
                 let (first, second) = (*frame.get(at)?, *frame.get(at + 1)?);
                 let class = match network {
                     Network::V4 => second,
