@@ -42,6 +42,9 @@ pub struct Start {
     pub device: String,
     /// Further arguments of testpmd.
     pub testpmd: String,
+    /// How the flow engine of the uplink's ethdev is configured where there are templates: arguments of `flow configure`;
+    /// empty: as for all cases.
+    pub configure: String,
     /// The case leaves testpmd in another state than it found it: nobody else gets it.
     pub alone: bool,
 }

@@ -18,6 +18,9 @@ use crate::wires::Wires;
 const LOGGED: usize = 12;
 /// Flow queues of each port, where the NIC has them.
 const QUEUES: u32 = 2;
+/// What else a port is configured with.
+const USUAL_ENGINE: &str = "queues_size 64 counters_number 1024 aging_counters_number 256 meters_number 64 \
+                            conn_tracks_number 64 flags 0";
 
 /// A testpmd that serves cases one after the other.
 pub struct Session {
@@ -97,11 +100,12 @@ impl Session {
                 session.command(&format!("port stop {}", port.number()))?;
             }
             for port in Port::ALL {
-                let output = session.command(&format!(
-                    "flow configure {} queues_number {QUEUES} queues_size 64 counters_number 1024 \
-                     aging_counters_number 256 meters_number 0 flags 0",
-                    port.number()
-                ))?;
+                let arguments = match start.configure.as_str() {
+                    own if port == Port::Uplink && !own.is_empty() => own.to_owned(),
+                    _ => format!("queues_number {QUEUES} {USUAL_ENGINE}"),
+                };
+                let output =
+                    session.command(&format!("flow configure {} {arguments}", port.number()))?;
                 if !output.contains("Configure flows on port") {
                     return Err(format!("flow configure: {output}"));
                 }

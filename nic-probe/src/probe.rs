@@ -40,6 +40,9 @@ pub const NOT_FOUND: &[(&str, &str)] = &[
     ("meter.rounded", "shows in streams of packets only"),
     ("meter.excess_takes_overflow", "as above"),
     ("meter.mark_ignores_policy", "as above"),
+    ("receive", "shows in frames from the wire only"),
+    ("queues", "places are not counted"),
+    ("pools", "they are reserved before the first trial"),
 ];
 
 /// A profile as it was found.

@@ -357,6 +357,13 @@ impl ActionKind {
         matches!(self, Self::VxlanEncap | Self::NvgreEncap | Self::RawEncap)
     }
 
+    /// Whether a template says something of the action that is every rule's, even where rules give its values: what
+    /// `MODIFY_FIELD` changes, the size of a header.
+    #[must_use]
+    pub const fn has_shape(self) -> bool {
+        self.is_encap() || matches!(self, Self::ModifyField | Self::RawDecap)
+    }
+
     /// Whether the action adds or removes a VLAN tag.
     #[must_use]
     pub const fn is_tag(self) -> bool {

@@ -60,9 +60,9 @@ pub use meter::{
 pub use modify::{FieldId, FieldRef, ModifyField, ModifyOperation, ModifySource};
 pub use profile::{
     AgeRules, ConntrackItem, ConntrackRules, Duplicates, Encap, Fates, Fragments, IndirectRules,
-    IntegrityDepth, Interface, IpInIp, Limits, Matching, MeterRules, ModifyRules, PortItems,
-    Profile, ProfileError, RssRules, SampleRules, SpecOutsideMask, Steering, Timing, TransferPorts,
-    VlanTags,
+    IntegrityDepth, Interface, IpInIp, Limits, Matching, MeterRules, ModifyRules, Multicast,
+    PoolRules, PortItems, Profile, ProfileError, QueueRules, ReceiveRules, Reconfiguration,
+    RssRules, SampleRules, SpecOutsideMask, Steering, Timing, TransferPorts, VlanFilter, VlanTags,
 };
 pub use rss::{Rss, RssFunction, RssTypes};
 pub use rule::Rule;

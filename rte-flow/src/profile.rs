@@ -6,6 +6,8 @@
 mod actions;
 mod file;
 mod objects;
+mod queues;
+mod receive;
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -20,6 +22,8 @@ pub(crate) use actions::{ActionClass, ActionRule, ActionSet};
 pub use objects::{
     AgeRules, ConntrackRules, IndirectRules, MeterRules, ModifyRules, RssRules, SampleRules,
 };
+pub use queues::{PoolRules, QueueRules, Reconfiguration};
+pub use receive::{Multicast, ReceiveRules, VlanFilter};
 
 /// Why a profile cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -370,6 +374,10 @@ pub struct Profile {
     pub limits: Limits,
     /// How items are understood.
     pub matching: Matching,
+    /// Flow queues.
+    pub queues: QueueRules,
+    /// What `rte_flow_configure` reserves.
+    pub pools: PoolRules,
     /// Encapsulation.
     pub encap: Encap,
     /// How many fate actions a rule has.
@@ -408,6 +416,8 @@ pub struct Profile {
     pub rss: RssRules,
     /// SAMPLE.
     pub sample: SampleRules,
+    /// What ports take that are not promiscuous.
+    pub receive: ReceiveRules,
 }
 
 const BUILT_IN: &[(&str, &str)] = &[

@@ -322,7 +322,7 @@ proptest! {
                 _ => TemplateAction::Fixed(Action::ModifyField(modify)),
             },
             (action, 0) if action.kind().has_conf() => TemplateAction::PerRule(action.kind()),
-            (action, 1) if action.kind().has_conf() => TemplateAction::Shaped(action),
+            (action, 1) if action.kind().has_shape() => TemplateAction::Shaped(action),
             (action, _) => TemplateAction::Fixed(action),
         };
         let template =

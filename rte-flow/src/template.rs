@@ -351,10 +351,12 @@ pub unsafe fn decode_actions_template(
                     return Err(wrong(DecodeReason::ModifyMask));
                 }
             }
-            Ok(match (is_fixed(kind, mask.conf), action.conf.is_null()) {
+            let is_shape = kind.has_shape() && !action.conf.is_null();
+            Ok(match (is_fixed(kind, mask.conf), is_shape) {
                 (true, _) => TemplateAction::Fixed(decode_action(index, action)?),
-                (false, true) => TemplateAction::PerRule(kind),
-                (false, false) => TemplateAction::Shaped(decode_action(index, action)?),
+                (false, true) => TemplateAction::Shaped(decode_action(index, action)?),
+                // Nobody looks at what rules give by themselves.
+                (false, false) => TemplateAction::PerRule(kind),
             })
         })
     }?;

@@ -8,7 +8,9 @@ use dpu_app::offload::{Reply, Request, RuleCounters, Ticket};
 use packet::Frame;
 use rte_flow::{Api, EncodedRule, ErrorKind, FlowError, Rule, TableAttributes, decode_rule};
 use rte_flow_compiler::{Nic, TableTemplate, shape, templates};
-use sim::eswitch::{self, Enqueue, Eswitch, Ingress, RuleId, TableId, TableRule, Trace, Verdict};
+use sim::eswitch::{
+    self, Enqueue, Eswitch, FlowConfig, Ingress, RuleId, TableId, TableRule, Trace, Verdict,
+};
 
 /// The port whose ethdev manages transfer rules.
 const PROXY: u16 = 0;
@@ -66,9 +68,15 @@ impl SimulatedNic {
         let mut tables = Vec::new();
         let ports: Vec<u16> = switch.ports().map(|port| port.config.id).collect();
         let uses_templates = nic.api() == Api::Template;
+        let counters = nic.profile().limits.counters.and_then(|most| u32::try_from(most).ok());
+        let config = FlowConfig {
+            queues: vec![QUEUE_SIZE],
+            counters: counters.unwrap_or(u32::MAX),
+            ..FlowConfig::default()
+        };
         for port in ports {
             if uses_templates {
-                switch.configure(port, &[QUEUE_SIZE])?;
+                switch.configure(port, &config)?;
             }
             switch.start(port)?;
         }

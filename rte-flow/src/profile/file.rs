@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::{
     ActionClass, ActionRule, AgeRules, ConntrackRules, Encap, Fates, IndirectRules, Interface,
-    ItemRule, Limits, Matching, MeterRules, ModifyRules, Place, Profile, ProfileError, RssRules,
-    SampleRules, Steering, Timing, yes,
+    ItemRule, Limits, Matching, MeterRules, ModifyRules, Place, PoolRules, Profile, ProfileError,
+    QueueRules, ReceiveRules, RssRules, SampleRules, Steering, Timing, yes,
 };
 use crate::action::ActionKind;
 use crate::attribute::Domain;
@@ -37,6 +37,10 @@ struct File {
     timing: Timing,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    queues: QueueRules,
+    #[serde(default)]
+    pools: PoolRules,
     matching: Matching,
     encap: Encap,
     #[serde(default)]
@@ -62,6 +66,8 @@ struct File {
     rss: RssRules,
     #[serde(default)]
     sample: SampleRules,
+    #[serde(default)]
+    receive: ReceiveRules,
 }
 
 #[derive(Deserialize)]
@@ -273,6 +279,8 @@ impl File {
             interface: self.interface,
             timing: self.timing,
             limits: self.limits,
+            queues: self.queues,
+            pools: self.pools,
             matching: self.matching,
             encap: self.encap,
             fates: self.fates,
@@ -284,6 +292,7 @@ impl File {
             meter: self.meter,
             rss: self.rss,
             sample: self.sample,
+            receive: self.receive,
         };
         profile.complete();
         Ok(profile)

@@ -15,7 +15,7 @@ use dpdk_sys::{
     rte_flow_pattern_template_attr, rte_flow_port_attr, rte_flow_port_info, rte_flow_queue_attr,
     rte_flow_queue_info, rte_flow_template_table, rte_flow_template_table_attr,
 };
-use sim::eswitch::{Enqueue, Id, TableRule};
+use sim::eswitch::{Enqueue, FlowConfig, Id, TableRule};
 
 use crate::device::Switch;
 use crate::flow_error::{Arrays, number};
@@ -113,7 +113,15 @@ pub unsafe extern "C" fn configure(
                     let message = "the port has fewer objects, as info_get says; ask for fewer";
                     return Err(refuse(EINVAL, message));
                 }
-                eswitch.configure(port, &sizes)?;
+                let config = FlowConfig {
+                    queues: sizes,
+                    counters: wanted.nb_counters,
+                    ages: wanted.nb_aging_objects,
+                    meters: wanted.nb_meters,
+                    connections: wanted.nb_conn_tracks,
+                    strict_queues: scope == AgeScope::Queue,
+                };
+                eswitch.configure(port, &config)?;
                 flow_state.configure(port, count.into(), scope);
                 Ok(())
             })

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use packet::Mac;
 use packet::wire::ethernet;
+use rte_flow::{ReceiveRules, VlanFilter};
 
 /// Most addresses of a port: what mlx5 offers (`MLX5_MAX_UC_MAC_ADDRESSES`).
 pub const MAX_ADDRESSES: u32 = 128;
@@ -14,6 +15,8 @@ const BROADCAST: Mac = Mac([0xff; 6]);
 /// What an ethdev wants, as its application set it.
 #[derive(Clone, Default, Debug)]
 pub struct ReceiveFilter {
+    /// What the card does by itself.
+    pub rules: ReceiveRules,
     /// Frames for any destination.
     pub promiscuous: bool,
     /// Frames for any multicast destination.
@@ -24,7 +27,7 @@ pub struct ReceiveFilter {
     pub addresses: BTreeMap<u32, Mac>,
     /// The multicast addresses that the application listens to.
     pub groups: Vec<Mac>,
-    /// With the offload `VLAN_FILTER`: which VLAN identifiers pass. Untagged frames always do.
+    /// With the offload `VLAN_FILTER`: which VLAN identifiers the application added.
     pub vlans: Option<VlanSet>,
 }
 
@@ -42,15 +45,23 @@ impl ReceiveFilter {
         };
         let addressed = destination == BROADCAST
             || if destination.is_group() {
-                self.allmulticast || self.groups.contains(&destination)
+                self.allmulticast
+                    || self.groups.contains(&destination)
+                    || self.rules.multicast.iter().any(|kind| kind.has(destination.0))
             } else {
                 self.addresses.values().any(|own| *own == destination)
             };
-        addressed
-            && match (&self.vlans, vlan(frame)) {
-                (Some(wanted), Some(vlan)) => wanted.contains(vlan),
-                _ => true,
-            }
+        addressed && self.vlans.as_ref().is_none_or(|vlans| self.wants_vlan(vlans, vlan(frame)))
+    }
+
+    /// Whether frames with this tag, or without, are for this port.
+    fn wants_vlan(&self, wanted: &VlanSet, vlan: Option<u16>) -> bool {
+        match (self.rules.vlans, vlan) {
+            (VlanFilter::Tagged, None) => true,
+            (VlanFilter::Listed, None) => wanted.is_empty(),
+            (VlanFilter::Listed, Some(_)) if wanted.is_empty() => true,
+            (_, Some(vlan)) => wanted.contains(vlan),
+        }
     }
 }
 
@@ -79,6 +90,10 @@ impl From<[u64; 64]> for VlanSet {
 }
 
 impl VlanSet {
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
     fn contains(&self, vlan: u16) -> bool {
         self.0.get(usize::from(vlan / 64)).is_some_and(|word| word >> (vlan % 64) & 1 == 1)
     }
@@ -93,6 +108,8 @@ impl VlanSet {
 
 #[cfg(test)]
 mod tests {
+    use rte_flow::Multicast;
+
     use super::*;
 
     const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
@@ -122,6 +139,33 @@ mod tests {
         assert_eq!(wanted(&filter), [true, true, true]);
         filter.isolated = true;
         assert_eq!(wanted(&filter), [false, false, false]);
+    }
+
+    #[test]
+    fn a_card_takes_multicast_of_its_own_accord() {
+        let multicast = vec![Multicast::Ipv6];
+        let rules = ReceiveRules { multicast, ..ReceiveRules::default() };
+        let mut filter = ReceiveFilter { rules, ..ReceiveFilter::default() };
+        let ipv6 = Mac([0x33, 0x33, 0, 0, 0, 1]);
+        assert_eq!([ipv6, GROUP].map(|group| filter.wants(&to(group))), [true, false]);
+        filter.rules.multicast.push(Multicast::Ipv4);
+        assert!(filter.wants(&to(GROUP)) && !filter.wants(&to(Mac([1, 0x80, 0xc2, 0, 0, 0]))));
+        filter.isolated = true;
+        assert!(!filter.wants(&to(ipv6)));
+    }
+
+    #[test]
+    fn listed_vlans_exclude_all_else() {
+        let rules = ReceiveRules { vlans: VlanFilter::Listed, ..ReceiveRules::default() };
+        let mut filter =
+            ReceiveFilter { rules, vlans: Some(VlanSet::default()), ..ReceiveFilter::default() };
+        filter.addresses.insert(0, OWN);
+        let tagged = [OWN.0.as_slice(), &[0; 6], &[0x81, 0, 0, 5], &[0; 50]].concat();
+        assert!(filter.wants(&to(OWN)) && filter.wants(&tagged), "no VLAN was added");
+        if let Some(vlans) = &mut filter.vlans {
+            vlans.set(5, true);
+        }
+        assert!(!filter.wants(&to(OWN)) && filter.wants(&tagged));
     }
 
     #[test]

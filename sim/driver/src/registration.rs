@@ -266,7 +266,10 @@ unsafe extern "C" fn initialise(dev: *mut rte_eth_dev, parameters: *mut c_void) 
         let kernel = card.device.kernel().filter(|_| index == PortIndex::UPLINK);
         let mac = kernel.map_or_else(random_mac, Kernel::mac);
         if let Some(port) = card.device.port(index) {
+            let rules =
+                card.device.with_switch(|switch, _| switch.eswitch.profile().receive.clone());
             port.software.change_filter(|filter| {
+                filter.rules = rules;
                 filter.addresses.insert(0, mac);
             });
         }

@@ -66,7 +66,7 @@ fn what_was_set_stays_over_a_restart() {
         frame(OWN, vlan6, protocol::UDP, 30),
     ];
     fs::write(&input, capture(&[&wanted[..], &unwanted].concat())).expect("write the input");
-    let device = format!("net_eswitch0,uplink=pcap:{}", input.display());
+    let device = format!("net_eswitch0,uplink=pcap:{},profile=unlimited", input.display());
     let options =
         ["--no-flush-rx", "--enable-rx-cksum", "--enable-hw-vlan-strip", "--enable-hw-vlan-filter"];
     let mut testpmd = Testpmd::start(&card, &device, &options);

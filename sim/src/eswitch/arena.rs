@@ -130,6 +130,15 @@ impl<T> Arena<T> {
         Some(value)
     }
 
+    /// Takes out all objects but those that shall stay.
+    pub fn retain(&mut self, stays: impl Fn(&T) -> bool) {
+        let leaves = self.iter().filter(|(_, value)| !stays(value));
+        let leaves: Vec<_> = leaves.map(|(id, _)| id).collect();
+        for id in leaves {
+            self.remove(id);
+        }
+    }
+
     /// All objects, to change them.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().filter_map(|slot| slot.value.as_mut())
@@ -160,5 +169,8 @@ mod tests {
         assert_eq!(arena.get(Id::from_bits(0)), None);
         assert_eq!(Id::from_bits(second.to_bits()), second);
         assert_eq!((arena.len(), arena.iter().count()), (1, 1));
+        let third = arena.insert('c');
+        arena.retain(|letter| *letter == 'c');
+        assert_eq!((arena.get(second), arena.get(third)), (None, Some(&'c')));
     }
 }

@@ -2,11 +2,15 @@
 
 use std::collections::VecDeque;
 
-use rte_flow::{Action, Api, EAGAIN, EBUSY, EINVAL, ENOENT, ENOSPC, ErrorKind, FlowError, Item};
+use rte_flow::{
+    Action, Api, EBUSY, EINVAL, ENOENT, ENOSPC, ENOTSUP, ErrorKind, FlowError, Item,
+    Reconfiguration,
+};
 
 use super::faults::InsertionFault;
+use super::pool::{FlowConfig, Pools};
 use super::rule::{RuleId, Stage};
-use super::switch::Eswitch;
+use super::switch::{Engine, Eswitch};
 use super::template::TableId;
 use super::time::Time;
 
@@ -90,12 +94,15 @@ pub struct Enqueue {
 }
 
 impl Eswitch {
-    /// Gives a port its queues, each of so many operations in flight (`rte_flow_configure`).
+    /// Gives a port its queues, each of so many operations in flight, and reserves objects for its rules
+    /// (`rte_flow_configure`). What becomes of a port that is configured already, the profile says.
     ///
     /// # Errors
-    /// `ENOTSUP` when the profile has no templates, `EINVAL` for a queue without room or a started port, `EBUSY` while
+    /// `ENOTSUP` when the profile has no templates, or does not change what is configured; `EINVAL` for a queue without room,
+    /// queues of sizes that the profile does not have beside each other, ages without counters and a started port; `EBUSY` while
     /// operations are in flight.
-    pub fn configure(&mut self, port: u16, queues: &[u32]) -> Result<(), FlowError> {
+    pub fn configure(&mut self, port: u16, config: &FlowConfig) -> Result<(), FlowError> {
+        let queues = &config.queues;
         if !self.profile.interface.templates {
             let message = "incorrect steering mode: there are no queues; use rte_flow_create";
             return Err(FlowError::other(ErrorKind::Unspecified, rte_flow::ENOTSUP, message));
@@ -108,24 +115,53 @@ impl Eswitch {
             let message = "flow queues need room for an operation; give at least one queue a size";
             return Err(FlowError::other(ErrorKind::Unspecified, EINVAL, message));
         }
+        if self.profile.queues.equal && queues.iter().any(|size| Some(size) != queues.first()) {
+            let message = "all flow queues of a port have the same size; ask for one";
+            return Err(FlowError::other(ErrorKind::Unspecified, EINVAL, message));
+        }
         let mut mine = self.queues.iter().filter(|((owner, _), _)| *owner == port);
         if mine.any(|(_, queue)| queue.in_flight() > 0) {
             let message = "operations are in flight; pull their completions first";
             return Err(FlowError::other(ErrorKind::State, EBUSY, message));
         }
+        let there = self.engines.get(&port).and_then(|engine| engine.config.as_ref());
+        match (self.profile.queues.again, there) {
+            (Reconfiguration::SameOnly, Some(there)) if there == config => return Ok(()),
+            (Reconfiguration::SameOnly, Some(_)) => {
+                let message = "the flow engine is configured already, and does not change; close the port first";
+                return Err(FlowError::other(ErrorKind::Unspecified, ENOTSUP, message));
+            }
+            _ => {}
+        }
+        let pools = Pools::new(config, &self.profile)?;
+        if self.profile.queues.again != Reconfiguration::Queues {
+            self.forget_engine(port);
+        }
         self.queues.retain(|(owner, _), _| *owner != port);
         for (number, size) in (0..).zip(queues) {
-            let queue = Queue { size: *size as usize, ..Queue::default() };
+            let rounded = self.profile.queues.rounded.then(|| size.checked_next_power_of_two());
+            let size = rounded.flatten().unwrap_or(*size);
+            let queue = Queue { size: size as usize, ..Queue::default() };
             self.queues.insert((port, number), queue);
         }
+        self.engines.insert(port, Engine { config: Some(config.clone()), pools });
         self.known_mut(port)?.configured = true;
         Ok(())
+    }
+
+    /// Forgets all that was made with the flow engine of a stopped port, whose rules are gone.
+    fn forget_engine(&mut self, port: u16) {
+        self.tables.retain(|table| table.port != port);
+        self.pattern_templates.retain(|template| template.port != port);
+        self.actions_templates.retain(|template| template.port != port);
+        self.discard_all_shared(port);
+        self.engines.remove(&port);
     }
 
     /// Enqueues the creation of a rule. The handle is valid at once; whether there is a rule, the completion tells.
     ///
     /// # Errors
-    /// `EAGAIN` for a full queue, `ENOSPC` for a full table or card, `EINVAL` for values that do not fit the templates, and what
+    /// The profile's errno for a full queue, `ENOSPC` for a full table or card, `EINVAL` for values that do not fit the templates, and what
     /// the profile or the model refuses.
     pub fn enqueue_create(
         &mut self,
@@ -170,7 +206,7 @@ impl Eswitch {
     ///
     /// # Errors
     /// `ENOENT` for an unknown rule, `EINVAL` for one of the synchronous API or one that is being destroyed, `EBUSY` for one whose
-    /// creation is not pulled yet, `EAGAIN` for a full queue.
+    /// creation is not pulled yet, the profile's errno for a full queue.
     pub fn enqueue_destroy(
         &mut self,
         port: u16,
@@ -316,7 +352,7 @@ impl Eswitch {
             return Ok(());
         }
         let message = format!("all {} places of the queue are in flight; pull first", found.size);
-        Err(FlowError::other(ErrorKind::Unspecified, EAGAIN, message))
+        Err(FlowError::other(ErrorKind::Unspecified, self.profile.queues.full, message))
     }
 
     fn put(

@@ -80,6 +80,12 @@ fn next_multiple(interval: u64, now: Time) -> Time {
     cycle.and_then(|cycle| cycle.checked_mul(interval)).map_or(Time::NEVER, Time)
 }
 
+/// The number of the refresh cycle; 0 where there are none.
+pub fn cycle(interval: Duration, now: Time) -> u64 {
+    let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+    now.0.checked_div(interval).unwrap_or(0)
+}
+
 /// What `rte_flow_query_age` tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AgeState {
@@ -109,6 +115,8 @@ pub struct Ageing {
     timeout: Duration,
     /// What the report carries; 0 for the rule's handle.
     pub context: usize,
+    /// Whether it holds a counter that is reserved for its port.
+    pub counted: bool,
     last_hit: Time,
     reported: bool,
 }
@@ -116,7 +124,7 @@ pub struct Ageing {
 impl Ageing {
     /// Ageing that starts at `now`.
     pub fn new(timeout: Duration, context: usize, now: Time) -> Self {
-        Self { owner: None, timeout, context, last_hit: now, reported: false }
+        Self { owner: None, timeout, context, counted: false, last_hit: now, reported: false }
     }
 
     /// A packet came.

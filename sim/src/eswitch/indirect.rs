@@ -153,11 +153,36 @@ impl Eswitch {
     ) -> Result<IndirectHandle, FlowError> {
         self.ports.known(port)?;
         let kind = action.kind();
+        let on_demand = queue.is_none() && self.profile.pools.on_demand;
         if !self.profile.indirect.can_share(kind) {
             let message = format!("action {kind} cannot be shared; put it into the rule");
             return Err(refuse(ENOTSUP, message));
         }
-        let shared = match action {
+        if let Some(pools) = self.pools_mut(port) {
+            if on_demand && kind != ActionKind::MeterMark {
+                pools.reserve(kind);
+            }
+            pools.take_shared(kind, now)?;
+        }
+        let shared = self.make_shared(port, action, queue, now).inspect_err(|_| {
+            if let Some(pools) = self.pools_mut(port) {
+                pools.give_back_shared(kind, now);
+            }
+        })?;
+        let id = self.indirects.0.insert(Indirect { port, shared, users: 0 });
+        Ok(IndirectHandle(id.to_bits() as usize))
+    }
+
+    /// What a shared action that the profile accepts consists of.
+    fn make_shared(
+        &mut self,
+        port: u16,
+        action: &Action,
+        queue: Option<u32>,
+        now: Time,
+    ) -> Result<Shared, FlowError> {
+        let kind = action.kind();
+        Ok(match action {
             Action::Count(_) => Shared::Counter(self.new_counter(now)?),
             Action::Age(age) => {
                 if age.timeout.get() == 0 && !self.profile.age.zero_timeout {
@@ -204,9 +229,7 @@ impl Eswitch {
                 let message = format!("action {kind} cannot be shared; put it into the rule");
                 return Err(refuse(ENOTSUP, message));
             }
-        };
-        let id = self.indirects.0.insert(Indirect { port, shared, users: 0 });
-        Ok(IndirectHandle(id.to_bits() as usize))
+        })
     }
 
     /// Destroys a shared action.
@@ -226,15 +249,42 @@ impl Eswitch {
             let message = format!("{users} rules use the indirect action; destroy them first");
             return Err(FlowError::other(ErrorKind::Action, EBUSY, message));
         }
-        match self.indirects.0.remove(id(handle)).map(|indirect| indirect.shared) {
-            Some(Shared::Counter(counter)) => drop(self.counters.remove(counter)),
-            Some(Shared::Ageing(ageing)) => drop(self.ageings.remove(ageing)),
-            Some(Shared::Meter(meter)) => self.meters.remove(meter),
-            Some(Shared::Connection { tracker, .. }) => drop(self.trackers.remove(tracker)),
-            Some(Shared::Queues(spread)) => drop(self.spreads.remove(spread)),
-            Some(Shared::Encapsulation(_)) | None => {}
+        if let Some(indirect) = self.indirects.0.remove(id(handle)) {
+            self.discard_shared(&indirect, now);
         }
         Ok(())
+    }
+
+    /// Destroys all shared actions of a port, which nobody uses any more.
+    pub(super) fn discard_all_shared(&mut self, port: u16) {
+        let mine = self.indirects.0.iter().filter(|(_, indirect)| indirect.port == port);
+        let mine: Vec<_> = mine.map(|(id, _)| id).collect();
+        for id in mine {
+            if let Some(indirect) = self.indirects.0.remove(id) {
+                self.discard_shared(&indirect, Time::ZERO);
+            }
+        }
+    }
+
+    /// Destroys what a shared action consists of.
+    fn discard_shared(&mut self, indirect: &Indirect, now: Time) {
+        let mut has_counter = false;
+        match &indirect.shared {
+            Shared::Counter(counter) => drop(self.counters.remove(*counter)),
+            Shared::Ageing(ageing) => {
+                has_counter = self.ageings.remove(*ageing).is_some_and(|ageing| ageing.counted);
+            }
+            Shared::Meter(meter) => self.meters.remove(*meter),
+            Shared::Connection { tracker, .. } => drop(self.trackers.remove(*tracker)),
+            Shared::Queues(spread) => drop(self.spreads.remove(*spread)),
+            Shared::Encapsulation(_) => {}
+        }
+        if let Some(pools) = self.pools_mut(indirect.port) {
+            pools.give_back_shared(indirect.shared.kind(), now);
+            if has_counter {
+                pools.give_back_shared(ActionKind::Count, now);
+            }
+        }
     }
 
     /// What a shared action is; of the encapsulations, which come to the same, `RAW_ENCAP`.

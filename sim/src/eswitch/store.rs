@@ -12,6 +12,7 @@ use super::counter::{AgeOwner, Ageing, Counter};
 use super::faults::InsertionFault;
 use super::matcher::Matcher;
 use super::pattern::{self, PatternRules};
+use super::pool::{self, Needs, Pools};
 use super::port::PortRole;
 use super::program::{Fate, Program, Step};
 use super::rule::{GroupKey, Other, Owned, Rare, Rule, RuleId, Stage};
@@ -34,6 +35,8 @@ pub struct Prepared {
     pub options: Box<[GeneveOptionId]>,
     /// What it does.
     pub draft: Draft,
+    /// Which of its actions takes a counter.
+    pub counts: Option<usize>,
 }
 
 /// The objects that rules made through a port can name.
@@ -81,7 +84,9 @@ impl Eswitch {
         let options = self.options.of(pattern, &self.profile.limits)?;
         let rules = self.action_rules(port, attributes);
         let draft = actions::lower(actions.iter().enumerate(), &rules)?;
-        Ok(Prepared { port, attributes: *attributes, matcher, options, draft })
+        let takes_counter = |action: &Action| matches!(action, Action::Count(_) | Action::Age(_));
+        let counts = actions.iter().position(takes_counter);
+        Ok(Prepared { port, attributes: *attributes, matcher, options, draft, counts })
     }
 
     /// Whether a port manages the transfer rules of all.
@@ -98,7 +103,14 @@ impl Eswitch {
         let is_proxy = self.is_proxy(port)?;
         let objects = &PortObjects { switch: self, port };
         let context = Context { api: Api::Template, is_proxy, objects };
-        rte_flow::check_actions_template(template, &self.profile, context)
+        rte_flow::check_actions_template(template, &self.profile, context)?;
+        if !self.profile.pools.reserved {
+            return Ok(());
+        }
+        match self.engines.get(&port) {
+            Some(engine) => engine.pools.admit_template(template),
+            None => Pools::default().admit_template(template),
+        }
     }
 
     /// Checks templates at their place: nothing but a rule's own values is left to refuse.
@@ -192,14 +204,17 @@ impl Eswitch {
         (from, queue): (Time, Option<u32>),
         now: Time,
     ) -> Result<RuleId, FlowError> {
-        let Prepared { port, attributes, matcher, options, draft } = prepared;
+        let Prepared { port, attributes, matcher, options, draft, counts } = prepared;
         let Attributes { domain, group, priority } = attributes;
         let Draft { plan, shared, meters } = draft;
+        let needs = Needs::of_plan(&plan);
+        self.draw(port, &plan, counts, table.is_none(), now)?;
         let mut made = Made::default();
         let program = match self.realize(plan, &mut made, now) {
             Ok(program) => program,
             Err(refusal) => {
                 self.discard(made.owned, &made.others);
+                self.give_back(port, needs, now);
                 return Err(refusal);
             }
         };
@@ -276,12 +291,12 @@ impl Eswitch {
                 break;
             }
             self.leaving.pop_front();
-            self.remove(rule);
+            self.remove(rule, at);
         }
     }
 
-    /// Takes a rule out at once, with all that it owns.
-    pub(super) fn remove(&mut self, id: RuleId) {
+    /// Takes a rule out at once, with all that it owns; it left at `at`.
+    pub(super) fn remove(&mut self, id: RuleId, at: Time) {
         let Some(rule) = self.rules.remove(id) else { return };
         if let Some(table) = self.groups.table_mut(rule.number) {
             table.remove(rule.place, rule.rank);
@@ -295,6 +310,7 @@ impl Eswitch {
         }
         let rare = rule.rare.as_deref();
         self.discard(rule.owned, rare.map_or(&[], |rare| &rare.owned));
+        let needs = Needs::of_owned(rule.owned, rare.map_or(&[], |rare| &rare.owned));
         if let Some(Rare { shared, options, meters, .. }) = rare {
             for meter in meters {
                 self.meters.release(*meter);
@@ -304,6 +320,7 @@ impl Eswitch {
             }
             self.options.release(options);
         }
+        self.give_back(rule.port, needs, at);
         if let Some(table) = rule.table.and_then(|table| self.tables.get_mut(table)) {
             table.rules = table.rules.saturating_sub(1);
         }
@@ -347,6 +364,50 @@ impl Eswitch {
             steps.push(step);
         }
         Ok(Program { steps: steps.into(), fate: plan.fate })
+    }
+
+    /// The pools of a port, where the card wants objects reserved.
+    pub(super) fn pools_mut(&mut self, port: u16) -> Option<&mut Pools> {
+        let reserved = self.profile.pools.reserved;
+        reserved.then(|| &mut self.engines.entry(port).or_default().pools)
+    }
+
+    /// Takes what a rule needs out of its port's pools.
+    fn draw(
+        &mut self,
+        port: u16,
+        plan: &Plan,
+        counts: Option<usize>,
+        is_synchronous: bool,
+        now: Time,
+    ) -> Result<(), FlowError> {
+        let needs = Needs::of_plan(plan);
+        let rules = self.profile.pools;
+        let of_shared = match pool::counted_by_shared_age(plan) {
+            Some(Step::Age(ageing)) => self.ageings.get_mut(*ageing),
+            _ => None,
+        };
+        let counting = of_shared.filter(|ageing| rules.reserved && !ageing.counted);
+        if !rules.reserved || (needs == Needs::default() && counting.is_none()) {
+            return Ok(());
+        }
+        let pools = &mut self.engines.entry(port).or_default().pools;
+        if is_synchronous && rules.on_demand {
+            pools.reserve_for(needs);
+        }
+        if let Some(ageing) = counting {
+            pools.take_counter_of_age(now)?;
+            ageing.counted = true;
+        }
+        pools.take(needs, counts, &rules, now)
+    }
+
+    fn give_back(&mut self, port: u16, needs: Needs, at: Time) {
+        if needs != Needs::default()
+            && let Some(pools) = self.pools_mut(port)
+        {
+            pools.give_back(needs, at);
+        }
     }
 
     /// Destroys what a rule owns.

@@ -15,6 +15,7 @@ use super::indirect::Indirects;
 use super::meter::Meters;
 use super::options::Options;
 use super::pace::Pace;
+use super::pool::{FlowConfig, Pools};
 use super::port::{Port, PortConfig, PortCounters, PortError, Ports};
 use super::program::Spread;
 use super::rule::{GroupKey, Rule, RuleId, Stage};
@@ -24,6 +25,15 @@ use super::time::Time;
 
 /// errno: no such device, which drivers also say of a port that is not started.
 const ENODEV: i32 = 19;
+
+/// The flow engine of a port.
+#[derive(Debug, Default)]
+pub struct Engine {
+    /// As the application configured it; `None` where it configured itself.
+    pub config: Option<FlowConfig>,
+    /// What is reserved.
+    pub pools: Pools,
+}
 
 /// A switchdev eswitch: an uplink and VFs, each with an ethdev that represents it, and the rules between them.
 ///
@@ -61,6 +71,8 @@ pub struct Eswitch {
     pub(super) actions_templates: Arena<ActionsEntry>,
     pub(super) tables: Arena<TemplateTable>,
     pub(super) queues: HashMap<(u16, u32), Queue>,
+    /// How the flow engine of a port was configured, and what was reserved for it.
+    pub(super) engines: HashMap<u16, Engine>,
 }
 
 impl Eswitch {
@@ -97,6 +109,7 @@ impl Eswitch {
             actions_templates: Arena::default(),
             tables: Arena::default(),
             queues: HashMap::default(),
+            engines: HashMap::default(),
         })
     }
 
@@ -176,7 +189,7 @@ impl Eswitch {
         self.known_mut(port)?.started = false;
         let rules: Vec<RuleId> = self.rules_of(port);
         for rule in rules {
-            self.remove(rule);
+            self.remove(rule, Time::ZERO);
         }
         for ((owner, _), queue) in &mut self.queues {
             if *owner == port {
@@ -211,6 +224,7 @@ impl Eswitch {
         self.actions_templates = Arena::default();
         self.tables = Arena::default();
         self.queues.clear();
+        self.engines.clear();
     }
 
     /// How many rules there are, in the hardware or on their way in or out.

@@ -5,6 +5,7 @@ mod items;
 mod lifecycle;
 mod matching;
 mod objects;
+mod pools;
 mod properties;
 mod queues;
 mod random_packets;

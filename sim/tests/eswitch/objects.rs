@@ -159,7 +159,7 @@ fn a_card_has_so_many_meters_and_connections() {
     switch.indirect_create(VF0, &connection, None, Time::ZERO).expect("there is room again");
 }
 
-fn connection() -> Connection {
+pub fn connection() -> Connection {
     let end = TcpDirection {
         scale: WindowScale::DISABLED,
         close_initiated: false,

@@ -9,12 +9,12 @@ use rte_flow::{
     TemplateAction, Udp,
 };
 use sim::eswitch::{
-    ActionsTemplateId, Completion, Enqueue, Eswitch, Faults, Ingress, PatternTemplateId,
-    RefusedUpdate, RuleId, TableId, TableRule, Time, Trace, Verdict,
+    ActionsTemplateId, Completion, Enqueue, Eswitch, Faults, FlowConfig, Ingress,
+    PatternTemplateId, RefusedUpdate, RuleId, TableId, TableRule, Time, Trace, Verdict,
 };
 
 use crate::rig::{
-    UPLINK, VF0, VF1, eth, from_entity, ipv4, profile, send_at, stopped_switch_of, switch,
+    UPLINK, VF0, VF1, engine, eth, from_entity, ipv4, profile, send_at, stopped_switch_of, switch,
     switch_of, udp4,
 };
 
@@ -35,7 +35,7 @@ fn port_item(port: u16) -> Item {
 fn rig(profile_name: &str) -> Rig {
     let mut switch = stopped_switch_of(profile(profile_name));
     for port in [UPLINK, VF0] {
-        switch.configure(port, &[QUEUE_SIZE]).expect("stopped and unused");
+        switch.configure(port, &engine(&[QUEUE_SIZE])).expect("stopped and unused");
         switch.start(port).expect("a port");
     }
     let mask = Udp { dst: u16::MAX, ..Udp::default() };
@@ -140,16 +140,58 @@ fn postponed_operations_wait_for_the_push_and_queues_fill_up() {
     rig.create(4, false, 0).expect("there is room again");
     rig.pull(0);
 
-    let mut rig = self::rig("unlimited");
-    let rules = [1, 2, 3].map(|port| rig.create(port, false, 0).expect("accepted"));
-    rig.pull(0);
-    for rule in rules {
-        assert_eq!(rig.destroy(rule, 0, 0), Ok(()));
+    // With hardware steering, rules leave their tables late.
+    for (name, errno) in
+        [("unlimited", EAGAIN), ("bluefield3-hws-22.11", ENOMEM), ("bluefield3-hws-24.11", EBUSY)]
+    {
+        let mut rig = self::rig(name);
+        let second = 1_000_000_000;
+        let rules = [1, 2, 3].map(|port| rig.create(port, false, 0).expect("accepted"));
+        rig.pull(second);
+        for rule in rules {
+            assert_eq!(rig.destroy(rule, 0, second), Ok(()));
+        }
+        rig.create(5, false, 2 * second).expect("the fourth place");
+        let refused = rig.create(6, false, 2 * second);
+        assert_eq!(refused, Err(errno), "four operations are in flight");
+        assert_eq!(rig.destroy(rules[0], 0, 2 * second), Err(errno));
+        assert_eq!(rig.pull(3 * second).len(), 4);
+        rig.create(6, false, 3 * second).expect("pulled");
     }
-    rig.create(5, false, 0).expect("the fourth place");
-    assert_eq!(rig.create(6, false, 0), Err(EAGAIN), "four operations are in flight");
-    assert_eq!(rig.pull(0).len(), 4);
-    rig.create(6, false, 0).expect("pulled");
+}
+
+#[test]
+fn sizes_of_queues_are_the_cards() {
+    for (name, expected) in [
+        ("unlimited", Ok(())),
+        ("bluefield3-hws-22.11", Err(EINVAL)),
+        ("bluefield3-hws-24.11", Err(EINVAL)),
+    ] {
+        let mut switch = stopped_switch_of(profile(name));
+        let result = switch.configure(UPLINK, &engine(&[4, 8])).map_err(|error| error.errno);
+        assert_eq!(result, expected, "{name}");
+    }
+}
+
+#[test]
+fn what_configuring_again_does_is_the_drivers() {
+    let again = |name: &str, config: &FlowConfig| {
+        let mut rig = rig(name);
+        let rule = rig.create(1, false, 0).expect("accepted");
+        rig.pull(1_000_000);
+        rig.destroy(rule, 0, 1_000_000).expect("pulled");
+        rig.pull(2_000_000);
+        rig.switch.stop(VF0).expect("a port");
+        rig.switch.stop(UPLINK).expect("a port");
+        let result = rig.switch.configure(UPLINK, config).map_err(|error| error.errno);
+        rig.switch.start(UPLINK).expect("configured");
+        (result, rig.create(1, false, 3_000_000).map(|_| ()))
+    };
+    let (same, other) = (engine(&[QUEUE_SIZE]), engine(&[QUEUE_SIZE, QUEUE_SIZE]));
+    assert_eq!(again("unlimited", &other), (Ok(()), Ok(())), "the table is there");
+    assert_eq!(again("bluefield3-hws-22.11", &same), (Ok(()), Err(ENOENT)), "it is gone");
+    assert_eq!(again("bluefield3-hws-24.11", &same), (Ok(()), Ok(())));
+    assert_eq!(again("bluefield3-hws-24.11", &other), (Err(ENOTSUP), Ok(())));
 }
 
 #[test]
@@ -214,7 +256,11 @@ fn what_is_in_use_stays_and_what_does_not_fit_is_refused() {
     assert_eq!(errno(rig.switch.table_destroy(UPLINK, table)), Err(EBUSY));
     assert_eq!(errno(rig.switch.pattern_template_destroy(UPLINK, pattern)), Err(EBUSY));
     assert_eq!(errno(rig.switch.actions_template_destroy(UPLINK, actions)), Err(EBUSY));
-    assert_eq!(errno(rig.switch.configure(UPLINK, &[4])), Err(EINVAL), "the port is started");
+    assert_eq!(
+        errno(rig.switch.configure(UPLINK, &engine(&[4]))),
+        Err(EINVAL),
+        "the port is started"
+    );
     assert_eq!(errno(rig.switch.push(UPLINK, 7, Time(0))), Err(ENOENT));
     assert_eq!(rig.destroy(rule, 0, 0), Ok(()));
     assert_eq!(errno(rig.switch.table_destroy(UPLINK, table)), Ok(()));
@@ -257,8 +303,8 @@ fn with_hardware_steering_the_proxy_starts_first_and_stops_last() {
     let mut switch = stopped_switch_of(profile("bluefield3-hws-22.11"));
     assert_eq!(errno(switch.start(VF0)), Ok(()), "nobody configured anything");
     assert_eq!(errno(switch.stop(VF0)), Ok(()));
-    switch.configure(UPLINK, &[QUEUE_SIZE]).expect("stopped");
-    switch.configure(VF0, &[QUEUE_SIZE]).expect("stopped");
+    switch.configure(UPLINK, &engine(&[QUEUE_SIZE])).expect("stopped");
+    switch.configure(VF0, &engine(&[QUEUE_SIZE])).expect("stopped");
     assert_eq!(errno(switch.start(VF0)), Err(EAGAIN));
     assert_eq!(errno(switch.start(UPLINK)), Ok(()));
     assert_eq!(errno(switch.start(VF0)), Ok(()));
@@ -282,7 +328,7 @@ fn with_hardware_steering_the_proxy_starts_first_and_stops_last() {
 fn each_steering_mode_has_its_api() {
     let mut software = switch_of(profile("bluefield3-sws-22.11"));
     software.stop(UPLINK).expect("a port");
-    let error = software.configure(UPLINK, &[1]).expect_err("no queues");
+    let error = software.configure(UPLINK, &engine(&[1])).expect_err("no queues");
     assert_eq!((error.errno, error.message.contains("incorrect steering mode")), (ENOTSUP, true));
     let mut hardware = switch_of(profile("bluefield3-hws-22.11"));
     let rule = crate::rig::rule(0, 0, &[eth()], &[Action::Drop]);

@@ -7,7 +7,9 @@ use packet::checksum::Sum;
 use rte_flow::{
     Action, Attributes, Domain, Eth, EthdevPort, Ipv4, Item, Match, Profile, Rule, Tcp, Udp, Vxlan,
 };
-use sim::eswitch::{Eswitch, Ingress, PortConfig, PortRole, RuleId, Time, Trace, Verdict};
+use sim::eswitch::{
+    Eswitch, FlowConfig, Ingress, PortConfig, PortRole, RuleId, Time, Trace, Verdict,
+};
 
 /// The ethdev port of the uplink.
 pub const UPLINK: u16 = 0;
@@ -39,6 +41,18 @@ pub fn stopped_switch_of(profile: Profile) -> Eswitch {
         PortConfig { id: VF1, role: PortRole::Vf(1), mtu: 1500 },
     ];
     Eswitch::new(profile, &ports).expect("three ports")
+}
+
+/// Queues of these sizes, and objects enough for anything.
+pub fn engine(queues: &[u32]) -> FlowConfig {
+    FlowConfig {
+        queues: queues.to_vec(),
+        counters: 1000,
+        ages: 1000,
+        meters: 1000,
+        connections: 1000,
+        strict_queues: false,
+    }
 }
 
 pub fn switch() -> Eswitch {

@@ -248,7 +248,8 @@ unsafe extern "C" fn reset(dev: *mut rte_eth_dev) -> c_int {
         port.software.set_rss(None);
         port.software.change_filter(|filter| {
             let own = filter.addresses.remove(&0);
-            *filter = ReceiveFilter::default();
+            let rules = std::mem::take(&mut filter.rules);
+            *filter = ReceiveFilter { rules, ..ReceiveFilter::default() };
             filter.addresses.extend(own.map(|own| (0, own)));
         });
         let data = &mut *(*dev).data;

@@ -15,6 +15,9 @@ use super::super::time::Time;
 use super::PolicyEntry;
 use super::objects::{refuse, there};
 
+/// errno: there is no such operation, as `rte_mtr` says of those that a driver lacks.
+const ENOSYS: i32 = 38;
+
 /// What a policy's actions must be.
 fn check_policy(policy: &MeterPolicy, rules: &MeterRules) -> Result<(), MeterError> {
     let wrong = |message: String| refuse(MeterErrorKind::Policy, ENOTSUP, message);
@@ -108,13 +111,15 @@ impl Eswitch {
     /// What it would refuse it with.
     pub fn meter_policy_validate(&self, port: u16, policy: &MeterPolicy) -> Result<(), MeterError> {
         self.meter_port(port)?;
+        self.has_policies()?;
         self.compile_policy(port, policy).map(|_| ())
     }
 
     /// Adds a meter policy.
     ///
     /// # Errors
-    /// `EEXIST` for an identifier in use, `EINVAL` for one out of range, `ENOTSUP` for actions that no domain has together.
+    /// `EEXIST` for an identifier in use, `EINVAL` for one out of range, `ENOTSUP` for actions that no domain has together,
+    /// `ENOSYS` where the driver has no policies.
     pub fn meter_policy_add(
         &mut self,
         port: u16,
@@ -122,6 +127,7 @@ impl Eswitch {
         policy: &MeterPolicy,
     ) -> Result<(), MeterError> {
         self.meter_port(port)?;
+        self.has_policies()?;
         Self::below(self.profile.limits.meter_policies, id, MeterErrorKind::PolicyId)?;
         if self.meters.policy_ids.contains_key(&(port, id)) {
             return Err(there(MeterErrorKind::PolicyId, "meter policy", id));
@@ -136,6 +142,14 @@ impl Eswitch {
         let entry = self.meters.policies.insert(entry);
         self.meters.policy_ids.insert((port, id), entry);
         Ok(())
+    }
+
+    fn has_policies(&self) -> Result<(), MeterError> {
+        if self.profile.limits.meter_policies != Some(0) {
+            return Ok(());
+        }
+        let message = "there are no meter policies; use METER_MARK without one";
+        Err(refuse(MeterErrorKind::Unspecified, ENOSYS, message))
     }
 
     /// Deletes a meter policy.
