@@ -204,7 +204,7 @@ fn examine_one(
             (!accepted.is_empty()).then_some(accepted)
         })?;
     }
-    let (needs, after) = conditions(trial, kind, accepted.first()?, found);
+    let (needs, after) = conditions(trial, kind, accepted.last()?, found);
     let in_root = |trial: &mut Trial<'_, '_>, accepted: &Accepted| {
         trial.accepts_actions(Place::first(accepted.domain), &accepted.actions)
     };
@@ -274,8 +274,28 @@ fn conditions(
             && with_items(&others, &|items| !items.contains(kind) || is_tunnel(items))
     };
     // With an action before it, it needs no item.
-    let is_alone = actions.len() == 1;
-    let needs = ItemKind::ALL.iter().filter(|_| is_alone).filter(is_needed).copied().collect();
+    if actions.len() > 1 {
+        return (Vec::new(), after);
+    }
+    let needs: Vec<ItemKind> = ItemKind::ALL.iter().filter(is_needed).copied().collect();
+    if !needs.is_empty() {
+        return (needs, after);
+    }
+    // One of several: what the shortest of the patterns end with.
+    let accepted: Vec<&[ItemKind]> =
+        prefixes.iter().filter_map(|position| PREFIXES.get(*position).copied()).collect();
+    let is_shortest = |items: &&&[ItemKind]| {
+        !accepted.iter().any(|other| other.len() < items.len() && items.starts_with(other))
+    };
+    let last = accepted.iter().filter(is_shortest).filter_map(|items| items.last());
+    let is_missed =
+        |kind: &&ItemKind| with_items(&others, &|items| !items.contains(*kind) || is_tunnel(items));
+    let mut needs: Vec<ItemKind> = Vec::new();
+    for kind in last.filter(is_missed) {
+        if !needs.contains(kind) {
+            needs.push(*kind);
+        }
+    }
     (needs, after)
 }
 

@@ -36,6 +36,9 @@ pub struct MeterProfile {
 }
 
 impl MeterProfile {
+    /// The identifier that all NICs have.
+    pub const NUMBER: u32 = 0;
+
     /// Makes one of this committed rate in bytes a second and this committed burst in bytes.
     pub fn add(port: u16, id: u32, (rate, burst): (u64, u64)) -> Option<Self> {
         // SAFETY: a structure of numbers, for all of which zero is a value; it lives until the call is over.
@@ -189,19 +192,22 @@ pub struct Meters {
     pub default_policy: bool,
 }
 
-/// The identifier of what is tried.
+/// The identifier of the meters and policies that are tried.
 const TRIED: u32 = 2;
 
-/// Finds out about the meters of a port, if it has any.
+/// Finds out about the meters of a port, if it has any. Nothing else of the port's may use a meter profile meanwhile.
 pub fn examine(port: u16) -> Option<Meters> {
     let (rate, burst) = USUAL;
-    let accepts = |numbers: (u64, u64)| MeterProfile::add(port, TRIED, numbers).is_some();
+    let add = |numbers: (u64, u64)| MeterProfile::add(port, MeterProfile::NUMBER, numbers);
+    let accepts = |numbers: (u64, u64)| add(numbers).is_some();
     let highest_rate = largest(u64::MAX, |rate| rate == 0 || accepts((rate, burst)));
     let largest_burst = largest(u64::MAX, |burst| burst == 0 || accepts((rate, burst)));
-    let _profile = MeterProfile::add(port, TRIED, USUAL)?;
-    let _policy = MeterPolicy::add(port, TRIED, &[], &[Action::Drop])?;
-    let create =
-        |policy: u32, wishes: Wishes<'_>| Meter::create(port, TRIED, (TRIED, policy), wishes);
+    let _profile = add(USUAL)?;
+    // Some drivers have none.
+    let _policy = MeterPolicy::add(port, TRIED, &[], &[Action::Drop]);
+    let create = |policy: u32, wishes: Wishes<'_>| {
+        Meter::create(port, TRIED, (MeterProfile::NUMBER, policy), wishes)
+    };
     let counts = |statistics: MeterStatistics| {
         let meter = create(TRIED, Wishes { statistics, ..Wishes::default() });
         meter.is_some_and(|meter| meter.statistics().contains(statistics))

@@ -9,7 +9,7 @@ use dpdk_sys::rte_flow_indir_action_conf;
 use crate::meters::{Meter, MeterPolicy, MeterProfile, USUAL, Wishes};
 use crate::rules::Refusal;
 
-/// The identifier of the meter, its profile and its policy.
+/// The identifier of the meter and its policy.
 const METER: u32 = 1;
 
 /// Objects of a port, as far as the NIC has such. Dropped, they go, what others are made of last.
@@ -28,9 +28,9 @@ pub struct Objects {
 impl Objects {
     /// Makes what the NIC has of them.
     pub fn make(port: u16) -> Self {
-        let meter_profile = MeterProfile::add(port, METER, USUAL);
+        let meter_profile = MeterProfile::add(port, MeterProfile::NUMBER, USUAL);
         let meter_policy = MeterPolicy::add(port, METER, &[], &[Action::Drop]);
-        let meter = Meter::create(port, METER, (METER, METER), Wishes::default());
+        let meter = Meter::create(port, METER, (MeterProfile::NUMBER, METER), Wishes::default());
         Self { port, shared: Vec::new(), meter, meter_policy, meter_profile }
     }
 

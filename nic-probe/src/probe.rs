@@ -42,6 +42,7 @@ pub const NOT_FOUND: &[(&str, &str)] = &[
     ("meter.mark_ignores_policy", "as above"),
     ("receive", "shows in frames from the wire only"),
     ("queues", "places are not counted"),
+    ("actions.NAME.anywhere", "shows in few rules that decapsulate"),
     ("pools", "they are reserved before the first trial"),
 ];
 
@@ -70,6 +71,7 @@ pub fn probe(nic: &mut Nic<'_>) -> Result<Found, NicError> {
     let mut items: Vec<FoundItem> =
         ItemKind::ALL.iter().filter_map(|kind| items::examine(trial, *kind, &root)).collect();
     let port = trial.nic.proxy();
+    let meters = meters::examine(port);
     let mut objects = Objects::make(port);
     let shared = actions::share(port, &mut objects);
     trial.shared.clone_from(&objects.shared);
@@ -93,11 +95,18 @@ pub fn probe(nic: &mut Nic<'_>) -> Result<Found, NicError> {
         let rule = Place::scratch(Domain::Egress).rule(bare(&[ItemKind::Eth]), actions);
         trial.on(port, &rule).is_ok()
     });
-    let fates = if limits::needs_no_fate(trial, domain) { "at_most_one" } else { "exactly_one" };
+    let domains = trial.domains();
+    let without_fate: Vec<Domain> =
+        domains.iter().copied().filter(|domain| limits::needs_no_fate(trial, *domain)).collect();
+    let is_optional = without_fate.len() == domains.len();
+    let fates = if is_optional { "at_most_one" } else { "exactly_one" };
 
     let mut table = Table::new();
     let mut put = |key: &str, value: Value| table.insert(key.to_owned(), value);
     put("fates", fates.into());
+    if !is_optional {
+        put("optional_fate", names(&without_fate));
+    }
     put("root_domains", names(&root));
     put("jump_to_root", jump_to_root.into());
     put("order", Value::Array(company.order.into_iter().map(texts).collect()));
@@ -144,7 +153,7 @@ pub fn probe(nic: &mut Nic<'_>) -> Result<Found, NicError> {
             ("with_shared_count", Some(with_shared_count.into())),
         ]),
     );
-    if let Some(meters) = meters::examine(port) {
+    if let Some(meters) = meters {
         put("meter", meter_table(&meters, actions::policy_actions(port, &objects)));
     }
     if let Some(samples) = actions::sampling(trial, &actions, &objects) {

@@ -32,6 +32,8 @@ pub const PREFIXES: &[&[ItemKind]] = {
         &[Eth, Ipv4, Udp, Vxlan, Eth, Ipv4, Tcp],
         &[Eth, Vlan, Ipv4, Udp, Vxlan, Eth, Vlan, Ipv4, Tcp],
         &[Eth, Vlan, Ipv4, Nvgre, Eth, Vlan, Ipv4, Tcp],
+        &[Eth, Ipv4, Udp, Vxlan, Eth, Ipv6, Tcp],
+        &[Eth, Ipv4, Nvgre, Eth, Ipv6, Tcp],
     ]
 };
 
@@ -88,9 +90,10 @@ impl<'n, 'e> Trial<'n, 'e> {
         let port = nic.proxy();
         let mut trial = Self { nic, interface, shared: Vec::new(), ends: Vec::new() };
         for domain in DOMAINS {
+            // What is dropped is changed by no card.
             let ends = [
-                Action::Drop,
                 Action::Jump(ELSEWHERE),
+                Action::Drop,
                 Action::Queue(0),
                 Action::RepresentedPort(port),
             ];

@@ -19,6 +19,7 @@ const NOT_FOUND: &[&str] = &[
     "timing.deletions_per_second",
     "receive",
     "queues",
+    "actions.NAME.anywhere",
     "pools",
     "matching.integrity_depth",
     "encap.preserves",
@@ -33,6 +34,7 @@ const NOT_FOUND: &[&str] = &[
 /// What an absent key stands for.
 const DEFAULTS: &str = r#"
 precedes = []
+optional_fate = []
 exclusive = []
 timing = { counter_refresh_ms = 0 }
 interface = { egress_on_representors = true }
@@ -104,6 +106,11 @@ fn canonical(text: &str) -> Table {
         for (name, item) in items.iter_mut() {
             let Value::Table(item) = item else { panic!("items.{name} is no table") };
             canonical_item(name, item);
+        }
+    }
+    if let Some(Value::Table(actions)) = profile.get_mut("actions") {
+        for action in actions.iter_mut().filter_map(|(_, action)| action.as_table_mut()) {
+            action.remove("anywhere");
         }
     }
     sub_actions(&mut profile);

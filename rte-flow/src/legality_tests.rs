@@ -1,6 +1,6 @@
 //! What each profile accepts, case by case.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use std::slice::from_ref;
 
 use super::*;
@@ -183,10 +183,10 @@ fn modifications_fit_the_card() {
         ModifyField { operation: ModifyOperation::Sub, ..ModifyField::set(FieldId::Ipv4Ttl, 1) };
     refused(modify(sub), ErrorKind::Action, ENOTSUP, cause);
     let many = |rule: &mut Rule| {
-        let set = Action::SetIpv6Dst(Ipv6Addr::LOCALHOST);
-        rule.actions.splice(0..0, vec![set; 9]);
+        let set = Action::SetIpv4Dst(Ipv4Addr::LOCALHOST);
+        rule.actions.splice(0..0, vec![set; 33]);
     };
-    refused(with(SWS, many), ErrorKind::Action, EINVAL, Cause::Action(8));
+    refused(with(SWS, many), ErrorKind::Action, EINVAL, Cause::Action(32));
     refused(
         with(SWS, |rule| {
             rule.actions.insert(0, Action::SetTag(SetTag { data: 1, mask: 1, index: 4 }));
@@ -242,7 +242,102 @@ fn encapsulation_and_decapsulation_fit_the_card() {
         rule.pattern.remove(0);
         rule.actions = vec![Action::VxlanDecap, Action::Drop];
     };
-    refused(with(SWS, egress), ErrorKind::Action, ENOTSUP, Cause::Action(0));
+    refused(with(SWS, egress), ErrorKind::Egress, ENOTSUP, Cause::Attributes);
+}
+
+#[test]
+fn headers_are_set_where_the_pattern_has_them() {
+    let with_actions = |pattern: &[Item], actions: &[Action]| {
+        with(SWS, |rule| {
+            rule.pattern.truncate(1);
+            rule.pattern.extend_from_slice(pattern);
+            rule.actions.splice(0..0, actions.iter().cloned());
+        })
+    };
+    let (eth, v4, v6) =
+        (Item::Eth(Match::default()), Item::Ipv4(Match::default()), Item::Ipv6(Match::default()));
+    let (udp, vxlan) = (Item::Udp(Match::default()), Item::Vxlan(Match::default()));
+    let set = [Action::SetIpv4Src(Ipv4Addr::LOCALHOST)];
+    let (ttl, port) = ([Action::DecTtl], [Action::SetTpSrc(1)]);
+    for (pattern, actions) in [
+        (vec![eth.clone(), v4.clone()], &set),
+        (vec![eth.clone(), v6.clone()], &ttl),
+        (vec![eth.clone(), v4.clone(), udp.clone()], &port),
+    ] {
+        assert_eq!(with_actions(&pattern, actions), Ok(()), "{pattern:?} {actions:?}");
+    }
+    for (pattern, actions) in [
+        (vec![eth.clone(), v6.clone()], &set),
+        (vec![eth.clone()], &ttl),
+        (vec![eth.clone(), v4.clone()], &port),
+    ] {
+        let result = with_actions(&pattern, actions);
+        refused(result, ErrorKind::Action, EINVAL, Cause::Action(0));
+    }
+    // Behind a decapsulation it is the headers inside.
+    let tunnel = [eth.clone(), v4.clone(), udp, vxlan, eth];
+    let inside = |inner: &Item, action: Action| {
+        let pattern = [tunnel.as_slice(), std::slice::from_ref(inner)].concat();
+        with_actions(&pattern, &[Action::VxlanDecap, action])
+    };
+    assert_eq!(inside(&v4, Action::DecTtl), Ok(()));
+    refused(
+        inside(&v6, Action::SetIpv4Src(Ipv4Addr::LOCALHOST)),
+        ErrorKind::Action,
+        EINVAL,
+        Cause::Action(1),
+    );
+    assert_eq!(inside(&v6, Action::SetIpv4Dscp(1)), Ok(()), "either will do");
+}
+
+#[test]
+fn dropped_packets_are_counted_and_copied_only() {
+    for action in [Action::DecTtl, Action::OfPushVlan(0x8100), shared(ActionKind::Conntrack)] {
+        let result = acting(SWS, &[action, Action::Drop]);
+        refused(result, ErrorKind::Action, EINVAL, Cause::Action(1));
+    }
+    assert_eq!(acting(SWS, &[Action::Count(0), age(), Action::Drop]), Ok(()));
+    assert_eq!(acting("unlimited", &[Action::DecTtl, Action::Drop]), Ok(()));
+}
+
+#[test]
+fn egress_rules_need_no_fate_with_software_steering() {
+    let in_domain = |domain| {
+        with(SWS, |rule| {
+            rule.attributes.domain = domain;
+            rule.pattern.remove(0);
+            rule.actions = vec![Action::DecTtl];
+        })
+    };
+    assert_eq!(in_domain(Domain::Egress), Ok(()));
+    refused(in_domain(Domain::Ingress), ErrorKind::ActionNumber, EINVAL, Cause::None);
+}
+
+#[test]
+fn tags_are_pushed_outwards_and_popped_inwards() {
+    let in_domain = |domain, action: Action, end: Action| {
+        with(SWS, |rule| {
+            rule.attributes.domain = domain;
+            rule.attributes.group = 1;
+            rule.pattern = vec![Item::Eth(Match::default()), Item::Vlan(Match::default())];
+            rule.actions = vec![action, end];
+        })
+    };
+    let (push, pop) = (Action::OfPushVlan(0x8100), Action::OfPopVlan);
+    assert_eq!(in_domain(Domain::Egress, push.clone(), Action::Jump(2)), Ok(()));
+    assert_eq!(in_domain(Domain::Ingress, pop.clone(), Action::Queue(0)), Ok(()));
+    let pushed = in_domain(Domain::Ingress, push, Action::Queue(0));
+    refused(pushed, ErrorKind::Ingress, ENOTSUP, Cause::Attributes);
+    let popped = in_domain(Domain::Egress, pop, Action::Jump(2));
+    refused(popped, ErrorKind::Egress, ENOTSUP, Cause::Attributes);
+}
+
+#[test]
+fn a_mask_of_0_sets_nothing() {
+    let tag = SetTag { data: 1, mask: 0, index: 1 };
+    let result = acting(SWS, &[Action::SetTag(tag), Action::RepresentedPort(0)]);
+    refused(result, ErrorKind::Action, EINVAL, Cause::Action(0));
+    assert_eq!(acting("unlimited", &[Action::SetTag(tag), Action::RepresentedPort(0)]), Ok(()));
 }
 
 /// One shared action of each kind, named by its kind's number, and meter 1 whose policy passes packets on, meter 2 whose

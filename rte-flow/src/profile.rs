@@ -382,6 +382,8 @@ pub struct Profile {
     pub encap: Encap,
     /// How many fate actions a rule has.
     pub fates: Fates,
+    /// The domains whose rules may be without one all the same.
+    pub(crate) optional_fate: Vec<Domain>,
     /// The domains whose group 0 is the root table, with its tighter limits.
     pub(crate) root_domains: Vec<Domain>,
     /// Whether a rule may jump to a root group.

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 const PROMPT: &str = "testpmd> ";
 /// How long a command may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A `dpdk-testpmd`, ended with this value.
 #[derive(Debug)]

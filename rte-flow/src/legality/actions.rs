@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use super::{Check, Objects};
 use crate::action::{Action, ActionKind};
+use crate::attribute::Domain;
 use crate::error::{EINVAL, ENOENT, ENOTSUP, ErrorKind, FlowError};
 use crate::item::{Item, ItemKind};
 use crate::layers::{Depth, Layers};
@@ -150,6 +151,16 @@ const fn lacking(kind: ActionKind) -> (ErrorKind, i32) {
     }
 }
 
+/// The kind that mlx5's validation gives an action that a domain does not have.
+const fn misplaced(kind: ActionKind, domain: Domain) -> ErrorKind {
+    match (kind, domain) {
+        (ActionKind::OfPushVlan, Domain::Ingress) => ErrorKind::Ingress,
+        (ActionKind::OfPopVlan, Domain::Egress) => ErrorKind::Egress,
+        (kind, Domain::Egress) if kind.is_decap() => ErrorKind::Egress,
+        _ => ErrorKind::Action,
+    }
+}
+
 impl Check<'_> {
     pub(super) fn actions(&self, all: &[Known<'_>]) -> Result<(), FlowError> {
         let actions = without_links(all);
@@ -160,6 +171,7 @@ impl Check<'_> {
             let before = actions.get(..at).unwrap_or_default();
             self.known_action(known)?;
             if kinds.intersects(self.profile.quarrels(known.kind)) {
+                self.exclusive(known, before)?;
                 self.order(known, before)?;
                 self.company(known, before)?;
             }
@@ -179,7 +191,8 @@ impl Check<'_> {
             commands += Self::modify_commands(known, before);
             self.commands(known.index, commands)?;
         }
-        if fates == 0 && self.profile.fates == Fates::ExactlyOne {
+        let is_optional = self.profile.optional_fate.contains(&self.domain());
+        if fates == 0 && self.profile.fates == Fates::ExactlyOne && !is_optional {
             let message = "a rule needs one fate action; add jump, drop, a port or a queue";
             return Err(FlowError::other(ErrorKind::ActionNumber, EINVAL, message));
         }
@@ -195,7 +208,12 @@ impl Check<'_> {
                 format!("action {kind} is not supported; use another or leave it to software");
             return Err(refuse(message));
         };
-        self.place(kind.name(), "action", &rule.place).map_err(refuse)?;
+        self.place(kind.name(), "action", &rule.place).map_err(|message| {
+            match misplaced(kind, self.domain()) {
+                ErrorKind::Action => refuse(message),
+                attribute => FlowError::attributes(attribute, ENOTSUP, message),
+            }
+        })?;
         let indirect = &self.profile.indirect;
         if is_shared && !(self.profile.knows(ActionKind::Indirect) && indirect.can_share(kind)) {
             return Err(refuse(format!("action {kind} cannot be shared; put it into the rule")));
@@ -248,6 +266,30 @@ impl Check<'_> {
         }
     }
 
+    /// Actions that a rule does not have together.
+    pub(super) fn exclusive(
+        &self,
+        known: &Known<'_>,
+        before: &[&Known<'_>],
+    ) -> Result<(), FlowError> {
+        let Known { index, kind, .. } = *known;
+        for classes in &self.profile.exclusive {
+            let Some(mine) = classes.iter().find(|class| class.contains(kind)) else { continue };
+            let other = before.iter().map(|earlier| earlier.kind).find(|earlier| {
+                !mine.contains(*earlier) && classes.iter().any(|class| class.contains(*earlier))
+            });
+            if let Some(other) = other {
+                let is_wrong = |kind: ActionKind| {
+                    kind.is_label() || kind == ActionKind::Drop || kind.is_modify()
+                };
+                let errno = if is_wrong(kind) || is_wrong(other) { EINVAL } else { ENOTSUP };
+                let message = format!("{kind} and {other} cannot be in one rule; remove one");
+                return Err(FlowError::action(index, ErrorKind::Action, errno, message));
+            }
+        }
+        Ok(())
+    }
+
     /// What an action cannot stand beside itself.
     pub(super) fn company(
         &self,
@@ -257,17 +299,6 @@ impl Check<'_> {
         let Known { index, kind, .. } = *known;
         let refuse =
             |(error, errno), message: String| Err(FlowError::action(index, error, errno, message));
-        for classes in &self.profile.exclusive {
-            let Some(mine) = classes.iter().find(|class| class.contains(kind)) else { continue };
-            let other = before.iter().map(|earlier| earlier.kind).find(|earlier| {
-                !mine.contains(*earlier) && classes.iter().any(|class| class.contains(*earlier))
-            });
-            if let Some(other) = other {
-                let errno = if kind.is_label() { EINVAL } else { ENOTSUP };
-                let message = format!("{kind} and {other} cannot be in one rule; remove one");
-                return refuse((ErrorKind::Action, errno), message);
-            }
-        }
         let is_shared_count =
             |known: &Known<'_>| known.is_shared && known.kind == ActionKind::Count;
         let mut pairs = before.iter().flat_map(|earlier| both_ways((*earlier, known)));
@@ -301,7 +332,10 @@ impl Check<'_> {
             Depth::Outer
         };
         let has_item = match self.pattern {
-            Some(pattern) => rule.needs.iter().any(|item| self.asks_for(pattern, *item, depth)),
+            Some(pattern) => {
+                let depth = (!rule.anywhere).then_some(depth);
+                rule.needs.iter().any(|item| self.asks_for(pattern, *item, depth))
+            }
             // Some pattern may have it.
             None => !rule.needs.is_empty(),
         };
@@ -319,12 +353,13 @@ impl Check<'_> {
         Err(FlowError::action(index, error, errno, message))
     }
 
-    /// Whether the pattern has an item in a stack of headers.
-    fn asks_for(&self, pattern: &[Item], kind: ItemKind, depth: Depth) -> bool {
+    /// Whether the pattern has an item, in a stack of headers or in any.
+    fn asks_for(&self, pattern: &[Item], kind: ItemKind, depth: Option<Depth>) -> bool {
         let mut layers = Layers::new(&self.profile.matching);
         pattern.iter().enumerate().any(|(index, item)| {
             let position = layers.push(index, item);
-            item.kind() == kind && position.is_ok_and(|position| position.depth == depth)
+            let is_there = |found: Depth| depth.is_none_or(|depth| found == depth);
+            item.kind() == kind && position.is_ok_and(|position| is_there(position.depth))
         })
     }
 

@@ -8,6 +8,12 @@ use crate::error::{EINVAL, ENOTSUP, ErrorKind, FlowError};
 use crate::header::{Header, Udp};
 use crate::item::{Item, ItemKind};
 use crate::modify::{FieldId, ModifyField, ModifyOperation, ModifySource};
+use crate::profile::Steering;
+
+fn without_effect(index: usize) -> FlowError {
+    let text = "a mask of 0 sets nothing; set bits";
+    FlowError::action(index, ErrorKind::Action, EINVAL, text)
+}
 
 impl Check<'_> {
     /// The configuration of one action.
@@ -53,6 +59,8 @@ impl Check<'_> {
                 .rss
                 .admit(rss)
                 .map_err(|text| FlowError::action(index, ErrorKind::ActionConf, ENOTSUP, text)),
+            Action::SetTag(set) if set.mask == 0 && self.is_card() => Err(without_effect(index)),
+            Action::SetMeta(set) if set.mask == 0 && self.is_card() => Err(without_effect(index)),
             Action::SetTag(set) => self
                 .tag(u32::from(set.index))
                 .map_err(|text| FlowError::action(index, ErrorKind::ActionConf, EINVAL, text)),
@@ -70,6 +78,11 @@ impl Check<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether there is a card, whose driver refuses what does nothing.
+    fn is_card(&self) -> bool {
+        self.profile.steering != Steering::None
     }
 
     /// What happens to copies.

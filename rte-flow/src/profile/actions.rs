@@ -86,6 +86,8 @@ pub(crate) struct ActionRule {
     pub place: Place,
     /// Items of which the pattern must have one.
     pub needs: Vec<ItemKind>,
+    /// Those items may stand among any headers; else, behind a decapsulation, among those inside.
+    pub anywhere: bool,
     /// Classes of actions of which one must stand before, where the pattern has none of those items.
     pub after: Vec<ActionClass>,
     /// The actions that may stand beside it; `None`: all.

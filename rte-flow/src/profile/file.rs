@@ -30,6 +30,8 @@ struct File {
     name: String,
     steering: Steering,
     fates: Fates,
+    #[serde(default)]
+    optional_fate: Vec<Domain>,
     root_domains: Vec<Domain>,
     jump_to_root: bool,
     interface: Interface,
@@ -125,6 +127,8 @@ struct ActionFile {
     #[serde(default)]
     needs: Vec<ItemKind>,
     #[serde(default)]
+    anywhere: bool,
+    #[serde(default)]
     after: Vec<String>,
     with: Option<Vec<ActionKind>>,
 }
@@ -217,6 +221,7 @@ impl Names<'_> {
                 *slot = Some(ActionRule {
                     place: place(file.domains, file.root),
                     needs: file.needs,
+                    anywhere: file.anywhere,
                     after: self.classes(&format!("actions.{name}.after"), &file.after)?,
                     with: file.with,
                 });
@@ -284,6 +289,7 @@ impl File {
             matching: self.matching,
             encap: self.encap,
             fates: self.fates,
+            optional_fate: self.optional_fate,
             root_domains: self.root_domains,
             jump_to_root: self.jump_to_root,
             indirect: self.indirect,

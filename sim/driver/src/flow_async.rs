@@ -297,7 +297,11 @@ pub unsafe extern "C" fn create(
             };
             let how = enqueue(queue, attr, user_data);
             private.device().with_switch(|switch, now| {
-                switch.eswitch.enqueue_create(port, how, new, now).map(Id::to_bits)
+                let rule = switch.eswitch.enqueue_create(port, how, new, now)?;
+                if !how.postpone {
+                    switch.push_shared(port, queue, now);
+                }
+                Ok(rule.to_bits())
             })
         });
         Arrays::rule(ptr::null(), pattern, actions).handle(error, result)
@@ -317,9 +321,13 @@ pub unsafe extern "C" fn destroy(
         let (private, port) = called(dev);
         let how = enqueue(queue, attr, user_data);
         let rule = Id::from_bits(number(flow));
-        let result = private
-            .device()
-            .with_switch(|switch, now| switch.eswitch.enqueue_destroy(port, how, rule, now));
+        let result = private.device().with_switch(|switch, now| {
+            switch.eswitch.enqueue_destroy(port, how, rule, now)?;
+            if !how.postpone {
+                switch.push_shared(port, queue, now);
+            }
+            Ok(())
+        });
         Arrays::NONE.status(error, result)
     }
 }
@@ -332,8 +340,11 @@ pub unsafe extern "C" fn push(
     // SAFETY: DPDK passes ethdevs of ours.
     unsafe {
         let (private, port) = called(dev);
-        let result =
-            private.device().with_switch(|switch, now| switch.eswitch.push(port, queue, now));
+        let result = private.device().with_switch(|switch, now| {
+            switch.eswitch.push(port, queue, now)?;
+            switch.push_shared(port, queue, now);
+            Ok(())
+        });
         Arrays::NONE.status(error, result)
     }
 }

@@ -1,4 +1,4 @@
-//! Shared actions (`rte_flow_action_handle_*`), at once and through queues. None of it waits for a push: nothing is inserted.
+//! Shared actions (`rte_flow_action_handle_*`), at once and through queues. They are there at once; results wait for a push.
 
 use std::ffi::{c_int, c_void};
 use std::mem::zeroed;
@@ -139,7 +139,16 @@ impl Switch {
     fn complete(&mut self, port: u16, how: Enqueue, now: Time) -> Result<(), FlowError> {
         let at = now + self.eswitch.faults().completion_delay;
         let completion = Completion { user_data: how.user_data, result: Ok(()) };
-        self.flow_state.complete(port, how.queue, at, completion)
+        if !how.postpone {
+            self.flow_state.push(port, how.queue, at);
+        }
+        self.flow_state.complete(port, how.queue, (!how.postpone).then_some(at), completion)
+    }
+
+    /// Hands the results of operations on shared actions on, with an operation on a rule that does not wait for a push.
+    pub fn push_shared(&mut self, port: u16, queue: u32, now: Time) {
+        let at = now + self.eswitch.faults().completion_delay;
+        self.flow_state.push(port, queue, at);
     }
 }
 

@@ -5,11 +5,14 @@ use std::collections::{HashMap, VecDeque};
 use rte_flow::{ENOENT, ErrorKind, FlowError};
 use sim::eswitch::{Aged, Completion, Time};
 
+/// Results of a queue, in order, each with the time from which it can be pulled; `None` while it waits for a push.
+type Waiting = VecDeque<(Option<Time>, Completion)>;
+
 /// Results that wait, by ethdev.
 #[derive(Default)]
 pub struct FlowState {
-    /// Of operations on shared actions, by ethdev and queue, with the time from which they can be pulled.
-    completions: HashMap<(u16, u32), VecDeque<(Time, Completion)>>,
+    /// Of operations on shared actions, by ethdev and queue.
+    completions: HashMap<(u16, u32), Waiting>,
     /// What has aged, by ethdev.
     ages: HashMap<u16, AgeReports>,
 }
@@ -89,11 +92,7 @@ impl FlowState {
     ///
     /// # Errors
     /// `ENOENT` for one that was not configured.
-    fn queue(
-        &mut self,
-        port: u16,
-        queue: u32,
-    ) -> Result<&mut VecDeque<(Time, Completion)>, FlowError> {
+    fn queue(&mut self, port: u16, queue: u32) -> Result<&mut Waiting, FlowError> {
         self.completions.get_mut(&(port, queue)).ok_or_else(|| {
             let message = format!("port {port} has no flow queue {queue}; configure it first");
             FlowError::other(ErrorKind::Unspecified, ENOENT, message)
@@ -108,7 +107,7 @@ impl FlowState {
         self.queue(port, queue).map(|_| ())
     }
 
-    /// Lets the result of an operation wait; it can be pulled from `at` on.
+    /// Lets the result of an operation wait; it can be pulled from `at` on, or when it was pushed.
     ///
     /// # Errors
     /// `ENOENT` for a queue that was not configured.
@@ -116,11 +115,19 @@ impl FlowState {
         &mut self,
         port: u16,
         queue: u32,
-        at: Time,
+        at: Option<Time>,
         completion: Completion,
     ) -> Result<(), FlowError> {
         self.queue(port, queue)?.push_back((at, completion));
         Ok(())
+    }
+
+    /// Lets results that wait for a push be pulled from `at` on.
+    pub fn push(&mut self, port: u16, queue: u32, at: Time) {
+        let Ok(waiting) = self.queue(port, queue) else { return };
+        for (due, _) in waiting {
+            due.get_or_insert(at);
+        }
     }
 
     /// Appends to `completions` the results that can be pulled, at most `most`.
@@ -134,7 +141,8 @@ impl FlowState {
     ) {
         let Ok(waiting) = self.queue(port, queue) else { return };
         for _ in 0..most {
-            let Some((_, completion)) = waiting.pop_front_if(|(at, _)| *at <= now) else { return };
+            let is_due = |(at, _): &mut (Option<Time>, Completion)| at.is_some_and(|at| at <= now);
+            let Some((_, completion)) = waiting.pop_front_if(is_due) else { return };
             completions.push(completion);
         }
     }
@@ -153,10 +161,10 @@ mod tests {
     fn results_wait_for_their_time_and_their_queue() {
         let mut state = FlowState::default();
         let completion = |user_data| Completion { user_data, result: Ok(()) };
-        assert!(state.complete(1, 0, Time(5), completion(7)).is_err(), "not configured");
+        assert!(state.complete(1, 0, Some(Time(5)), completion(7)).is_err(), "not configured");
         state.configure(1, 2, AgeScope::Port);
-        state.complete(1, 1, Time(5), completion(7)).unwrap();
-        state.complete(1, 1, Time(6), completion(8)).unwrap();
+        state.complete(1, 1, Some(Time(5)), completion(7)).unwrap();
+        state.complete(1, 1, None, completion(8)).unwrap();
         let pulled = |state: &mut FlowState, queue, most, now| {
             let mut list = Vec::new();
             state.pull(1, queue, most, now, &mut list);
@@ -164,7 +172,11 @@ mod tests {
         };
         assert!(pulled(&mut state, 1, 9, Time(4)).is_empty());
         assert!(pulled(&mut state, 0, 9, Time(9)).is_empty());
-        assert_eq!(pulled(&mut state, 1, 1, Time(9)), [7]);
+        assert_eq!(pulled(&mut state, 1, 9, Time(9)), [7], "the other waits for a push");
+        state.push(1, 1, Time(10));
+        assert!(pulled(&mut state, 1, 9, Time(9)).is_empty());
+        assert_eq!(pulled(&mut state, 1, 1, Time(10)), [8]);
+        state.complete(1, 1, Some(Time(5)), completion(7)).unwrap();
         state.clear(1);
         assert!(pulled(&mut state, 1, 9, Time(9)).is_empty());
         assert!(state.has_queue(1, 1).is_ok() && state.has_queue(2, 0).is_err());

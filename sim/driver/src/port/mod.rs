@@ -13,10 +13,11 @@ use std::ptr;
 use std::sync::Arc;
 
 use dpdk_sys::{
-    RTE_ETH_DEV_ATTACHED, RTE_ETH_LINK_SPEED_200G, RTE_ETH_MQ_RX_RSS_FLAG, RTE_ETH_REPRESENTOR_VF,
-    RTE_ETH_RX_METADATA_USER_FLAG, RTE_ETH_RX_METADATA_USER_MARK, RTE_ETH_RX_OFFLOAD_CHECKSUM,
-    RTE_ETH_RX_OFFLOAD_RSS_HASH, RTE_ETH_RX_OFFLOAD_SCATTER, RTE_ETH_RX_OFFLOAD_VLAN_FILTER,
-    RTE_ETH_RX_OFFLOAD_VLAN_STRIP, RTE_ETH_TX_OFFLOAD_IPV4_CKSUM, RTE_ETH_TX_OFFLOAD_MULTI_SEGS,
+    RTE_ETH_DEV_ATTACHED, RTE_ETH_DEV_CAPA_FLOW_SHARED_OBJECT_KEEP, RTE_ETH_LINK_SPEED_200G,
+    RTE_ETH_MQ_RX_RSS_FLAG, RTE_ETH_REPRESENTOR_VF, RTE_ETH_RX_METADATA_USER_FLAG,
+    RTE_ETH_RX_METADATA_USER_MARK, RTE_ETH_RX_OFFLOAD_CHECKSUM, RTE_ETH_RX_OFFLOAD_RSS_HASH,
+    RTE_ETH_RX_OFFLOAD_SCATTER, RTE_ETH_RX_OFFLOAD_VLAN_FILTER, RTE_ETH_RX_OFFLOAD_VLAN_STRIP,
+    RTE_ETH_TX_OFFLOAD_IPV4_CKSUM, RTE_ETH_TX_OFFLOAD_MULTI_SEGS,
     RTE_ETH_TX_OFFLOAD_OUTER_IPV4_CKSUM, RTE_ETH_TX_OFFLOAD_TCP_CKSUM, RTE_ETH_TX_OFFLOAD_TCP_TSO,
     RTE_ETH_TX_OFFLOAD_UDP_CKSUM, RTE_ETH_TX_OFFLOAD_VLAN_INSERT, RTE_ETH_VLAN_FILTER_MASK,
     RTE_ETH_VLAN_STRIP_MASK, eth_dev_ops, rte_eth_dev, rte_eth_dev_info, rte_eth_representor_info,
@@ -276,6 +277,8 @@ unsafe extern "C" fn is_removed(dev: *mut rte_eth_dev) -> c_int {
 unsafe extern "C" fn infos_get(dev: *mut rte_eth_dev, info: *mut rte_eth_dev_info) -> c_int {
     // SAFETY: DPDK passes ethdevs of ours and a structure to fill.
     let (private, info) = unsafe { (PortPrivate::of(dev), &mut *info) };
+    // Shared actions outlive a stop, as do templates and tables.
+    info.dev_capa = RTE_ETH_DEV_CAPA_FLOW_SHARED_OBJECT_KEEP;
     info.min_mtu = MIN_MTU;
     info.max_mtu = MAX_MTU;
     info.min_rx_bufsize = MIN_RX_BUFFER;

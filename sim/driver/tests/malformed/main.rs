@@ -128,7 +128,9 @@ fn with_item(wrong: RawItem) -> RawRule {
 }
 
 fn with_action(kind: u32, conf: RawConf) -> RawRule {
-    transfer(vec![eth()], vec![action(kind, conf), drop_it()])
+    let group = 9_u32.to_ne_bytes().to_vec();
+    let jump = action(c::RTE_FLOW_ACTION_TYPE_JUMP, RawConf::Bytes(group));
+    transfer(vec![eth()], vec![action(kind, conf), jump])
 }
 
 #[test]

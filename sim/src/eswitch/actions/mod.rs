@@ -7,6 +7,7 @@ mod fields;
 use std::borrow::Cow;
 use std::time::Duration;
 
+use packet::wire::ethernet;
 use rte_flow::{
     Action, Attributes, Domain, EINVAL, ENOTSUP, ErrorKind, FlowError, IndirectHandle, MeterMark,
     Profile,
@@ -280,21 +281,23 @@ impl Lowering<'_> {
             }
             Action::OfPopVlan => Step::PopVlan,
             Action::OfPushVlan(tpid) => {
-                if !packet::wire::ethernet::is_vlan(*tpid) {
-                    let text = format!("{tpid:#06x} is no VLAN's EtherType; use 0x8100 or 0x88a8");
-                    return Err(wrong(index, text));
+                if ![ethernet::VLAN, ethernet::SERVICE_VLAN].contains(tpid) {
+                    let text = format!("{tpid:#06x} cannot be pushed; use 0x8100 or 0x88a8");
+                    return Err(FlowError::action(index, ErrorKind::Action, EINVAL, text));
                 }
                 Step::PushVlan(*tpid)
             }
             Action::OfSetVlanVid(vid) => {
                 if *vid > 0xffe {
-                    return Err(wrong(index, format!("there is no VLAN {vid}; use 0 to 4094")));
+                    let text = format!("there is no VLAN {vid}; use 0 to 4094");
+                    return Err(FlowError::action(index, ErrorKind::Action, EINVAL, text));
                 }
                 Step::SetVlan { value: *vid, mask: vlan::VID }
             }
             Action::OfSetVlanPcp(pcp) => {
                 if *pcp > 7 {
-                    return Err(wrong(index, format!("there is no priority {pcp}; use 0 to 7")));
+                    let text = format!("there is no priority {pcp}; use 0 to 7");
+                    return Err(FlowError::action(index, ErrorKind::Action, EINVAL, text));
                 }
                 Step::SetVlan { value: u16::from(*pcp) << 13, mask: vlan::PCP }
             }
