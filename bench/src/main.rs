@@ -9,6 +9,7 @@ mod path;
 mod plot;
 mod proof;
 mod report;
+mod shard;
 mod statistics;
 
 use std::path::PathBuf;
@@ -35,6 +36,9 @@ struct Arguments {
     /// The pages in which the software path's programs keep their packets
     #[arg(long, value_enum, default_value = "huge")]
     memory: path::Memory,
+    /// Measures the memory of so many connections in this process, and nothing else
+    #[arg(long, hide = true)]
+    memory_of: Option<u32>,
 }
 
 /// Something that can be measured again and again.
@@ -67,8 +71,13 @@ enum Unit {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let Some(connections) = arguments.memory_of {
+        println!("{}", shard::memory_of(connections)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let cases: Vec<Box<dyn Case>> = nic::cases()?
         .into_iter()
+        .chain(shard::cases())
         .chain(path::cases(arguments.memory)?)
         .chain(proof::cases()?)
         .filter(|case| case.name().contains(&arguments.only))

@@ -436,10 +436,10 @@ impl<'a> Compiler<'a> {
             known.insert(subnet.routes.routes(), Arc::clone(&subnet.routes));
         }
         let mut last = self.last.generation;
-        let subnets = self
-            .subnets
-            .iter()
-            .map(|subnet| {
+        let subnets = (0..)
+            .map(SubnetIndex)
+            .zip(&self.subnets)
+            .map(|(index, subnet)| {
                 let subnet = (*subnet)?;
                 let spec = &subnet.spec;
                 let key = (spec.vpc.as_str(), spec.route_table.as_deref());
@@ -449,6 +449,9 @@ impl<'a> Compiler<'a> {
                 });
                 let vpc = VpcIndex(*self.vpc_numbers.get(spec.vpc.as_str())?);
                 let (v4, v6) = gateways(&spec.cidrs);
+                let same = self.previous.and_then(|old| old.subnet(index)).filter(|old| {
+                    old.name == subnet.name().as_str() && Arc::ptr_eq(&old.routes, routes)
+                });
                 Some(Subnet {
                     name: subnet.name().to_string(),
                     vpc,
@@ -457,6 +460,7 @@ impl<'a> Compiler<'a> {
                     gateway_mac: spec.gateway_mac,
                     dns: spec.dns.clone(),
                     routes: Arc::clone(routes),
+                    routes_since: same.map_or_else(|| next(&mut last), |old| old.routes_since),
                 })
             })
             .collect();

@@ -149,6 +149,8 @@ pub struct Subnet {
     pub dns: Vec<IpAddr>,
     /// Its route table with the implied local routes.
     pub routes: Arc<RouteSet>,
+    /// A generation: moves when `routes` becomes another set, be it one that was there before.
+    pub routes_since: u32,
 }
 
 /// An interface of this node.
@@ -192,14 +194,22 @@ pub struct Tunnel {
 }
 
 impl Snapshot {
+    /// The last generation that was given out: whatever has none above it was the same already when this was the last.
+    #[must_use]
+    pub const fn last_generation(&self) -> u32 {
+        self.last.generation
+    }
+
     /// The interface behind a VF.
     #[must_use]
+    #[inline]
     pub fn interface_of_vf(&self, vf: VfIndex) -> Option<&Arc<Interface>> {
         self.interface(*self.by_vf.get(&vf)?)
     }
 
     /// An interface of this node.
     #[must_use]
+    #[inline]
     pub fn interface(&self, id: InterfaceId) -> Option<&Arc<Interface>> {
         self.interfaces.get(&id)
     }
@@ -212,6 +222,7 @@ impl Snapshot {
 
     /// A VPC.
     #[must_use]
+    #[inline]
     pub fn vpc(&self, index: VpcIndex) -> Option<&Vpc> {
         self.vpcs.get(index.0 as usize)?.as_ref()
     }
@@ -228,6 +239,7 @@ impl Snapshot {
 
     /// A subnet.
     #[must_use]
+    #[inline]
     pub fn subnet(&self, index: SubnetIndex) -> Option<&Subnet> {
         self.subnets.get(index.0 as usize)?.as_ref()
     }

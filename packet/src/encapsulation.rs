@@ -167,6 +167,7 @@ impl VxlanHeader {
 
     /// Bytes that these headers add in front of a frame: 50 or 70.
     #[must_use]
+    #[inline]
     pub const fn length(&self) -> usize {
         match self.0 {
             Template::Ipv4(_) => size_of::<OverIpv4>(),
@@ -179,6 +180,7 @@ impl VxlanHeader {
     ///
     /// # Errors
     /// [`EncapsulationError`]; the frame is then unchanged.
+    #[inline]
     pub fn push(&self, frame: &mut Frame<'_>, source_port: u16) -> Result<(), EncapsulationError> {
         let length = frame.bytes().len().saturating_add(self.length());
         if length > FRAME_LIMIT {

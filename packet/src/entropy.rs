@@ -7,7 +7,8 @@
 //! are then forced into the dynamic ports from 0xc000 on.
 
 use crate::parse::parse_here;
-use crate::{Fragment, IpPacket, Network, Transport};
+use crate::wire::protocol;
+use crate::{Fragment, IpPacket, Network, Transport, Tuple};
 
 const POLYNOMIAL: u16 = 0x100b;
 const DYNAMIC_PORTS: u16 = 0xc000;
@@ -70,13 +71,27 @@ fn part(tables: &[Parts], bytes: &[u8]) -> u16 {
 #[must_use]
 #[inline]
 pub fn vxlan_source_port(inner: &IpPacket) -> u16 {
-    let tuple = &inner.tuple;
+    source_port(
+        &inner.tuple,
+        matches!(
+            (inner.transport, inner.fragment),
+            (Transport::Tcp(_) | Transport::Udp, Fragment::None)
+        ),
+    )
+}
+
+/// The same for the whole packets of a tuple.
+#[must_use]
+pub fn outer_source_port(tuple: &Tuple) -> u16 {
+    source_port(tuple, matches!(tuple.protocol(), protocol::TCP | protocol::UDP))
+}
+
+fn source_port(tuple: &Tuple, with_ports: bool) -> u16 {
     let (source, destination) = tuple.address_bytes();
     let mut crc = part(&TABLES.destination, destination)
         ^ part(&TABLES.source, source)
         ^ TABLES.protocol[usize::from(tuple.protocol())];
-    if let (Transport::Tcp(_) | Transport::Udp, Fragment::None) = (inner.transport, inner.fragment)
-    {
+    if with_ports {
         crc ^= part(&TABLES.destination_port, &tuple.destination_port().to_be_bytes())
             ^ part(&TABLES.source_port, &tuple.source_port().to_be_bytes());
     }
@@ -97,7 +112,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Ecn, Family, Tuple};
+    use crate::{Ecn, Family};
 
     /// Bit by bit over the 37 bytes in order.
     fn bitwise(input: &[u8]) -> u16 {
@@ -171,6 +186,11 @@ mod tests {
             prop_assert_eq!(tuple.family() == Family::V6, v6);
             let port = vxlan_source_port(&packet(tuple, Transport::Udp, Fragment::None));
             prop_assert_eq!(port, 0xc000 | bitwise(&input(&tuple, true)));
+            let with_ports = matches!(tuple.protocol(), 6 | 17);
+            prop_assert_eq!(
+                outer_source_port(&tuple),
+                0xc000 | bitwise(&input(&tuple, with_ports))
+            );
             prop_assert!(port >= 49_152);
             for (transport, fragment) in [
                 (Transport::Udp, Fragment::First(1)),

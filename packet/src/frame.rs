@@ -23,29 +23,34 @@ impl<'a> Frame<'a> {
     pub const HEADROOM: usize = 70;
 
     /// A frame at `start..end` of `buffer`; `None` when that range lies outside it.
+    #[inline]
     pub fn new(buffer: &'a mut [u8], start: usize, end: usize) -> Option<Self> {
         (start <= end && end <= buffer.len()).then_some(Self { buffer, start, end })
     }
 
     /// Offset of the frame's first byte in the buffer.
     #[must_use]
+    #[inline]
     pub const fn start(&self) -> usize {
         self.start
     }
 
     /// Offset after the frame's last byte in the buffer.
     #[must_use]
+    #[inline]
     pub const fn end(&self) -> usize {
         self.end
     }
 
     /// The frame.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
     /// The frame, writable.
+    #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         self.buffer.get_mut(self.start..self.end).unwrap_or_default()
     }
@@ -54,12 +59,14 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     /// [`NoRoom`] when the headroom is smaller; the frame is unchanged.
+    #[inline]
     pub fn prepend(&mut self, count: usize) -> Result<(), NoRoom> {
         self.start = self.start.checked_sub(count).ok_or(NoRoom { needed: count })?;
         Ok(())
     }
 
     /// Takes `count` bytes, or all there are, off the front.
+    #[inline]
     pub fn trim_front(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.end);
     }

@@ -15,7 +15,7 @@ pub use address::{AddressError, Mac, Vni, VtepAddr};
 pub use descriptor::{Fragment, IpPacket, Network, ParseError, Parsed, TcpFlags, Transport};
 pub use ecn::{Ecn, decapsulate_ecn, set_ecn};
 pub use encapsulation::{EncapsulationError, TunnelError, VxlanHeader, VxlanTunnel};
-pub use entropy::{vxlan_source_port, vxlan_source_port_of};
+pub use entropy::{outer_source_port, vxlan_source_port, vxlan_source_port_of};
 pub use frame::{Frame, NoRoom};
 pub use parse::{NotVxlan, Quoted, VxlanError, VxlanPacket, parse, parse_quoted, parse_vxlan};
 pub use tuple::{Family, Tuple};

@@ -34,6 +34,7 @@ use crate::{Ecn, Family, Fragment, IpPacket, Network, ParseError, Parsed, Transp
 /// # Errors
 /// [`ParseError::UnsupportedEtherType`] for all but IPv4, IPv6 and ARP, VLAN-tagged frames included;
 /// [`ParseError::Malformed`] for what fails a check, and for IP packets that end past the frame's byte 65535.
+#[inline]
 pub fn parse(frame: &[u8]) -> Result<Parsed, ParseError> {
     parse_here(frame)
 }

@@ -26,7 +26,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let build = packages.iter().flat_map(|package| ["-p", package]);
     let build: Vec<&str> = ["build", "--release"].into_iter().chain(build).collect();
     process::run(&mut process::cargo(&build))?;
-    let mut measure = process::cargo(&["run", "--quiet", "--release", "-p", "bench", "--"]);
+    let mut measure =
+        process::cargo(&["run", "--quiet", "--release", "-p", "bench", "--bin", "bench", "--"]);
     let is_good = process::succeeds(measure.args(&arguments.arguments))?;
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -32,7 +32,10 @@ pub const BUILD: &[Package] = &[
         reason: "a switch with hardware offload, which runs on the simulated NIC in tests and is measured beside \
                  Penstock",
     },
-    Package { name: "valgrind", reason: "looks for what the driver does wrong in memory" },
+    Package {
+        name: "valgrind",
+        reason: "looks for what the driver does wrong in memory, and counts the packet path's instructions",
+    },
     Package { name: "busybox", reason: "a DHCP client and ping for tests" },
     Package { name: "iproute2", reason: "network namespaces and interfaces" },
     Package { name: "libclang-dev", reason: "bindgen reads DPDK's headers with it" },

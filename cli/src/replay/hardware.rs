@@ -205,7 +205,7 @@ impl Hardware {
                 RuleOwner::Connection(connection, _) => shard.connection(connection),
                 _ => None,
             };
-            rule.dumped(&self.snapshot, connection)
+            rule.dumped(&self.snapshot, connection.as_ref())
         });
         Dump {
             node: dumped_node(&self.snapshot, self.manager.nic(), &learned),

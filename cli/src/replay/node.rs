@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dpu_app::datapath::conntrack::{Offload, WhySoftware};
 use dpu_app::datapath::effects::{Effect, Effects};
 use dpu_app::datapath::settings::Settings;
-use dpu_app::datapath::{ConnectionHandle, FlowDirection, Outcome, Port, Shard, Time};
+use dpu_app::datapath::{ConnectionHandle, FlowDirection, Incoming, Outcome, Port, Shard, Time};
 use dpu_app::offload::{News, Wish};
 use model::decision::DropReason;
 use model::snapshot::Snapshot;
@@ -82,7 +82,7 @@ impl Node {
         let Some(mut frame) = Frame::new(&mut self.buffer, HEADROOM, end) else { return };
         let carried =
             self.hardware.as_mut().map(|hardware| hardware.packet(time, port, &mut frame));
-        let outcome = match carried {
+        let (outcome, sent) = match carried {
             Some(Carried::Forwarded(out)) => {
                 let frame = frame.bytes().to_vec();
                 self.output.departures.push(Departure { time, port: out, frame });
@@ -90,14 +90,19 @@ impl Node {
                 self.event(time, EventKind::Forward { port, packet, out, path: Carrier::Hardware });
                 return;
             }
-            Some(Carried::Oversize) => Outcome::Drop(DropReason::TooBig),
-            Some(Carried::Lost) => Outcome::Consumed,
-            Some(Carried::Missed(port)) => {
-                self.shard.process(time, &self.snapshot, port, &mut frame, &mut self.effects)
+            Some(Carried::Oversize) => (Outcome::Drop(DropReason::TooBig), 0..0),
+            Some(Carried::Lost) => (Outcome::Consumed, 0..0),
+            Some(Carried::Missed(_)) | None => {
+                let missed = match carried {
+                    Some(Carried::Missed(represented)) => represented,
+                    _ => port,
+                };
+                let mut packet = [Incoming::new(missed, frame)];
+                self.shard.process(time, &self.snapshot, &mut packet, &mut self.effects);
+                let [Incoming { outcome, frame, .. }] = packet;
+                (outcome, frame.start()..frame.end())
             }
-            None => self.shard.process(time, &self.snapshot, port, &mut frame, &mut self.effects),
         };
-        let sent = frame.start()..frame.end();
 
         self.settle(time);
         let (event, out) = match outcome {

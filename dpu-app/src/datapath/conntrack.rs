@@ -3,16 +3,21 @@
 pub(crate) mod chain;
 mod connection;
 pub(crate) mod index;
+mod key;
+mod record;
 mod table;
 mod tcp;
 mod timer_wheel;
+mod vteps;
 
 pub use connection::{Connection, Offload, State, WhySoftware};
 pub use table::ConnectionHandle;
 pub use tcp::TcpState;
 
 pub(crate) use connection::{Beginning, Event};
-pub(crate) use table::{ConnectionTable, KeyHasher};
+pub(crate) use key::{CompactKey, KeyHasher};
+pub(crate) use record::{Macs, Record};
+pub(crate) use table::{Candidate, ConnectionTable};
 pub(crate) use tcp::{may_pick_up, opens};
 
 /// One of a connection's two directions.

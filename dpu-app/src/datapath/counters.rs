@@ -50,6 +50,7 @@ impl PacketCounters {
         self.drops.iter().fold(0, |sum, count| sum.wrapping_add(*count))
     }
 
+    #[inline]
     fn count(&mut self, bytes: usize, outcome: Outcome) {
         self.received.add(1, bytes as u64);
         let counter = match outcome {
@@ -81,7 +82,10 @@ pub struct InterfaceCounters {
 /// All counters of a shard. They only grow, and wrap around.
 #[derive(Debug, Default)]
 pub struct Counters {
-    interfaces: ByInterface<InterfaceCounters>,
+    interfaces: Vec<(InterfaceId, InterfaceCounters)>,
+    places: ByInterface<usize>,
+    /// Where the interfaces were that were last counted for as owner and as receiver: mostly the next packet's.
+    last: [usize; 2],
     wire: PacketCounters,
     unassigned: PacketCounters,
     kernel: PacketCounters,
@@ -107,7 +111,7 @@ impl Counters {
     /// An interface's counters, if it had any packet.
     #[must_use]
     pub fn interface(&self, id: InterfaceId) -> Option<&InterfaceCounters> {
-        self.interfaces.get(&id)
+        self.interfaces.get(*self.places.get(&id)?).map(|(_, counters)| counters)
     }
 
     /// Packets from the wire that are for no interface.
@@ -136,22 +140,43 @@ impl Counters {
 
     /// Forgets the interfaces that `is_known` does not know.
     pub(crate) fn retain(&mut self, is_known: impl Fn(InterfaceId) -> bool) {
-        self.interfaces.retain(|id, _| is_known(*id));
+        self.interfaces.retain(|(id, _)| is_known(*id));
+        self.places = self.interfaces.iter().map(|(id, _)| *id).zip(0..).collect();
     }
 
+    /// An interface's counters, as those of an owner (0) or a receiver (1).
+    #[inline]
+    fn at(&mut self, id: InterfaceId, role: usize) -> Option<&mut InterfaceCounters> {
+        let last = self.last.get_mut(role)?;
+        if self.interfaces.get(*last).is_none_or(|(known, _)| *known != id) {
+            let next = self.interfaces.len();
+            *last = *self.places.entry(id).or_insert(next);
+            if *last == next {
+                self.interfaces.push((id, InterfaceCounters::default()));
+            }
+        }
+        self.interfaces.get_mut(*last).map(|(_, counters)| counters)
+    }
+
+    #[inline]
     pub(crate) fn count(&mut self, owner: Owner, bytes: usize, outcome: Outcome) {
         let counters = match owner {
-            Owner::Sender(id) => &mut self.interfaces.entry(id).or_default().from_vm,
-            Owner::Receiver(id) => &mut self.interfaces.entry(id).or_default().from_network,
-            Owner::Wire => &mut self.wire,
-            Owner::Unassigned => &mut self.unassigned,
-            Owner::Kernel => &mut self.kernel,
+            Owner::Sender(id) => self.at(id, 0).map(|interface| &mut interface.from_vm),
+            Owner::Receiver(id) => self.at(id, 0).map(|interface| &mut interface.from_network),
+            Owner::Wire => Some(&mut self.wire),
+            Owner::Unassigned => Some(&mut self.unassigned),
+            Owner::Kernel => Some(&mut self.kernel),
         };
-        counters.count(bytes, outcome);
+        if let Some(counters) = counters {
+            counters.count(bytes, outcome);
+        }
     }
 
+    #[inline]
     pub(crate) fn delivered(&mut self, id: InterfaceId, bytes: usize) {
-        self.interfaces.entry(id).or_default().delivered.add(1, bytes as u64);
+        if let Some(interface) = self.at(id, 1) {
+            interface.delivered.add(1, bytes as u64);
+        }
     }
 
     pub(crate) fn sent(&mut self, bytes: usize) {

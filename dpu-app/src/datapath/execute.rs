@@ -1,15 +1,15 @@
 //! Executing a decision: header steps, and the way out that its output handle stands for.
 
-use model::decision::{DropReason, Output, Path, Step};
-use model::snapshot::{Interface, InterfaceId, Node, Snapshot, Tunnel, TunnelId};
-use packet::wire::ethernet::Ethernet;
-use packet::{Frame, Mac, VxlanHeader, VxlanTunnel, vxlan_source_port};
-use zerocopy::FromBytes;
+use model::decision::{DropReason, Output};
+use model::snapshot::{Interface, InterfaceId, Node, Snapshot, Tunnel};
+use packet::{Frame, Mac, VxlanHeader, VxlanTunnel};
 
 use super::arrival::Arrival;
+use super::conntrack::Macs;
 use super::effects::{Effects, Solicitation};
 use super::shard::Shard;
-use super::underlay::{Resolution, Underlay, solicitation};
+use super::tunnels::TunnelPlace;
+use super::underlay::solicitation;
 use super::{Outcome, Port, Time, too_big};
 
 /// A way out, found and passable: nothing can go wrong on it any more.
@@ -24,10 +24,8 @@ pub(crate) enum Exit {
     },
     /// Into the wire, encapsulated.
     Wire {
-        /// The outer headers.
-        header: VxlanHeader,
-        /// Their UDP source port.
-        source_port: u16,
+        /// Whose outer headers it gets.
+        tunnel: TunnelPlace,
     },
 }
 
@@ -37,83 +35,91 @@ impl Shard {
     /// # Errors
     /// What became of the packet when there is none: the receiver is disabled, the packet too long (the frame may then
     /// hold the message about it), or the underlay's next hop not known (it is then asked for, at most once a second).
+    #[inline]
     pub(super) fn find_exit(
         &mut self,
         now: Time,
         snapshot: &Snapshot,
         arrival: &Arrival,
-        path: &Path,
+        (output, mtu): (Output, u16),
         frame: &mut Frame,
         effects: &mut Effects,
     ) -> Result<Exit, Outcome> {
-        let receiver = match path.output {
+        let receiver = match output {
             Output::Local(id) => Some(enabled(snapshot, id).map_err(Outcome::Drop)?),
             Output::Tunnel(_) => None,
         };
-        self.check_length(now, snapshot, arrival, path, frame)?;
-        match (path.output, receiver) {
+        if arrival.packet.length() > mtu {
+            return Err(self.too_big(now, snapshot, arrival, mtu, frame));
+        }
+        match (output, receiver) {
             (Output::Local(_), receiver) => receiver
                 .map(|receiver| Exit::Vm { port: Port::Vf(receiver.vf), interface: receiver.id }),
             (Output::Tunnel(id), _) => {
-                let header = tunnel_header(now, snapshot, &mut self.underlay, id, effects);
-                let header = header.map_err(Outcome::Drop)?;
-                let length = frame.bytes().len().saturating_add(header.length());
+                let Self { tunnels, underlay, .. } = self;
+                let place = tunnels.find(now, snapshot, underlay, id, effects);
+                let place = place.map_err(Outcome::Drop)?;
+                let header = tunnels.header(place).map_or(0, VxlanHeader::length);
+                let length = frame.bytes().len().saturating_add(header);
                 // Only a buffer without the headroom we ask for, or a frame of nearly 64 KiB, fails here.
-                (frame.start() >= header.length() && u16::try_from(length).is_ok())
-                    .then(|| Exit::Wire { header, source_port: vxlan_source_port(&arrival.packet) })
+                (frame.start() >= header && u16::try_from(length).is_ok())
+                    .then_some(Exit::Wire { tunnel: place })
             }
         }
         .ok_or(Outcome::Drop(DropReason::TooBig))
     }
 
     /// Padding does not count: rules see the packet's length, not the frame's.
-    fn check_length(
+    #[cold]
+    fn too_big(
         &mut self,
         now: Time,
         snapshot: &Snapshot,
         arrival: &Arrival,
-        path: &Path,
+        mtu: u16,
         frame: &mut Frame,
-    ) -> Result<(), Outcome> {
-        if arrival.packet.length() <= path.mtu {
-            return Ok(());
-        }
+    ) -> Outcome {
         let (interface, packet, reason) = (arrival.interface, &arrival.packet, DropReason::TooBig);
         let may_send = || self.too_big.take(now, interface.id);
-        let told = snapshot.subnet(interface.subnet).is_some_and(|subnet| {
-            too_big::answer(interface, subnet, packet, path.mtu, may_send, frame)
-        });
-        Err(if told {
+        let told = snapshot
+            .subnet(interface.subnet)
+            .is_some_and(|subnet| too_big::answer(interface, subnet, packet, mtu, may_send, frame));
+        if told {
             Outcome::DropAndReply { reason, port: Port::Vf(interface.vf) }
         } else {
             Outcome::Drop(reason)
-        })
+        }
+    }
+
+    /// Takes the packet out: header changes, then the exit.
+    #[inline]
+    pub(super) fn send(
+        &self,
+        macs: Option<Macs>,
+        exit: Exit,
+        source_port: u16,
+        frame: &mut Frame,
+    ) -> Outcome {
+        if let Some(macs) = macs
+            && let Some(place) = frame.bytes_mut().first_chunk_mut()
+        {
+            *place = macs;
+        }
+        match exit {
+            Exit::Vm { port, .. } => Outcome::Forward { port },
+            Exit::Wire { tunnel } => match self.tunnels.header(tunnel) {
+                Some(header) if header.push(frame, source_port).is_ok() => {
+                    Outcome::Forward { port: Port::Uplink }
+                }
+                _ => Outcome::Drop(DropReason::TooBig),
+            },
+        }
     }
 }
 
 fn enabled(snapshot: &Snapshot, id: InterfaceId) -> Result<&Interface, DropReason> {
     let interface = snapshot.interface(id).ok_or(DropReason::InterfaceDown)?;
     if interface.enabled { Ok(interface) } else { Err(DropReason::InterfaceDown) }
-}
-
-/// The outer headers of a tunnel.
-fn tunnel_header(
-    now: Time,
-    snapshot: &Snapshot,
-    underlay: &mut Underlay,
-    id: TunnelId,
-    effects: &mut Effects,
-) -> Result<VxlanHeader, DropReason> {
-    let (node, tunnel) = (&snapshot.node, snapshot.tunnel(id).ok_or(DropReason::NoMapping)?);
-    let mac = match underlay.resolve(now, node, tunnel.vtep.ip()) {
-        Resolution::Known(mac) => Some(mac),
-        Resolution::Solicit(hop) => {
-            solicit(node, hop, effects);
-            None
-        }
-        Resolution::Unresolved => None,
-    };
-    mac.and_then(|mac| outer_header(node, tunnel, mac)).ok_or(DropReason::UnresolvedNeighbor)
 }
 
 /// The outer headers of a tunnel whose next hop has this MAC; `None` when its VTEPs are of different families.
@@ -139,26 +145,5 @@ pub(crate) fn solicit(node: &Node, hop: std::net::IpAddr, effects: &mut Effects)
     if solicitation(node, hop, &mut frame) {
         let length = frame.bytes().len() as u8;
         effects.solicit(Solicitation::new(buffer, length));
-    }
-}
-
-/// Takes the packet out: steps, then the exit.
-pub(crate) fn send(path: &Path, exit: &Exit, frame: &mut Frame) -> Outcome {
-    for step in &path.steps {
-        match step {
-            Step::SetMacs { source, destination } => {
-                if let Ok((header, _)) = Ethernet::mut_from_prefix(frame.bytes_mut()) {
-                    header.source = *source;
-                    header.destination = *destination;
-                }
-            }
-        }
-    }
-    match exit {
-        Exit::Vm { port, .. } => Outcome::Forward { port: *port },
-        Exit::Wire { header, source_port } => match header.push(frame, *source_port) {
-            Ok(()) => Outcome::Forward { port: Port::Uplink },
-            Err(_) => Outcome::Drop(DropReason::TooBig),
-        },
     }
 }

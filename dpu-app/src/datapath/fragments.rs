@@ -115,11 +115,14 @@ impl FragmentTable {
         let Some(at) = self.place() else {
             return;
         };
+        if !self.index.insert(self.hash(&packet), at) {
+            self.free.push(at);
+            return;
+        }
         let record = Record { packet, first, deadline: now + self.lifetime };
         if let Some(place) = self.records.get_mut(at as usize) {
             *place = Some(record);
         }
-        self.index.insert(self.hash(&packet), at);
         self.age_links.push_back(&mut self.by_age, at);
         let share = self.shares.entry(interface).or_default();
         share.records = share.records.saturating_add(1);
@@ -144,11 +147,11 @@ impl FragmentTable {
         })
     }
 
-    fn hash(&self, packet: &PacketId) -> u32 {
+    fn hash(&self, packet: &PacketId) -> u64 {
         let tuple = packet
             .tuple
             .with_ports((packet.identification >> 16) as u16, packet.identification as u16);
-        self.hasher.hash(&Key { zone: packet.zone, tuple })
+        self.hasher.hash(&(&Key { zone: packet.zone, tuple }).into())
     }
 
     fn position(&self, packet: &PacketId) -> Option<u32> {

@@ -10,66 +10,45 @@ use packet::{
     Ecn, Family, Frame, IpPacket, Network, Parsed, Vni, VxlanError, VxlanPacket, decapsulate_ecn,
 };
 
-use super::arrival::Arrival;
+use super::arrival::{Arrival, Received, Way};
 use super::counters::Owner;
 use super::token_bucket::TokenBucket;
 use super::underlay::{Underlay, UplinkResponse};
 use super::{Outcome, Port, Time, reason_of};
 
-/// A frame from the wire: who answers for it, and the packet, or what became of the frame when its way ends here.
-pub(crate) struct Received<'s> {
-    pub(crate) owner: Owner,
-    pub(crate) way: Result<Arrival<'s>, Outcome>,
-}
-
-impl From<Outcome> for Received<'_> {
-    fn from(outcome: Outcome) -> Self {
-        Self { owner: Owner::Wire, way: Err(outcome) }
-    }
-}
-
-impl From<DropReason> for Received<'_> {
-    fn from(reason: DropReason) -> Self {
-        Outcome::Drop(reason).into()
-    }
-}
-
 /// Takes a frame from the wire. What is VXLAN to our VTEP is decapsulated in place; VNI and inner destination MAC choose
-/// the interface. All else is the kernel's beside us, who has a port when there is a limit for what it gets.
-pub(crate) fn receive<'s>(
-    now: Time,
-    snapshot: &'s Snapshot,
-    underlay: &mut Underlay,
-    kernel: Option<&mut TokenBucket>,
-    frame: &mut Frame,
-) -> Received<'s> {
+/// the interface. All else is for the node itself.
+#[inline]
+pub(crate) fn receive<'s>(snapshot: &'s Snapshot, frame: &mut Frame) -> Received<'s> {
+    let wire = |way| Received { owner: Owner::Wire, way };
     let outer = match packet::parse_vxlan(frame.bytes()) {
         Ok(outer) if outer.destination == snapshot.node.vtep.ip() => outer,
-        Err(VxlanError::Malformed) => return DropReason::Malformed.into(),
-        Ok(_) | Err(VxlanError::NotVxlan(_)) => {
-            return for_the_node(now, snapshot, underlay, kernel, frame).into();
-        }
+        Err(VxlanError::Malformed) => return wire(DropReason::Malformed.into()),
+        Ok(_) | Err(VxlanError::NotVxlan(_)) => return wire(Way::ToTheNode),
     };
     let Some(vpc) = vpc_of(snapshot, &outer) else {
-        return DropReason::UnknownVni.into();
+        return wire(DropReason::UnknownVni.into());
     };
     // What trails the datagram stays, as it does when the card takes the outer headers off.
     frame.trim_front(outer.inner().start);
     let inner = match packet::parse(frame.bytes()) {
         Ok(inner) => inner,
-        Err(error) => return reason_of(error).into(),
+        Err(error) => return wire(reason_of(error).into()),
     };
     let interface = match receiver(snapshot, vpc, &inner) {
         Ok(interface) => interface,
-        Err(reason) => return reason.into(),
+        Err(reason) => return wire(reason.into()),
     };
-    let way = admit(snapshot, vpc, interface, &outer, &inner, frame).map_err(Outcome::Drop);
+    let way = match admit(snapshot, vpc, interface, &outer, &inner, frame) {
+        Ok(arrival) => Way::On(arrival),
+        Err(reason) => reason.into(),
+    };
     Received { owner: Owner::Receiver(interface.id), way }
 }
 
 /// Questions for our VTEP's MAC are answered. All else goes to the kernel, also what a neighbour was learned from: the
 /// kernel may have asked too.
-fn for_the_node(
+pub(crate) fn for_the_node(
     now: Time,
     snapshot: &Snapshot,
     underlay: &mut Underlay,

@@ -2,22 +2,37 @@
 
 use model::decision::{DropReason, Side, Zone};
 use model::snapshot::{Interface, Snapshot};
-use packet::{Frame, Network};
+use packet::{Frame, IpPacket, Network};
 
-use super::arrival::Arrival;
+use super::arrival::{Arrival, Received, Way};
+use super::counters::Owner;
 use super::responder::{Response, respond};
 use super::{Outcome, Port, anti_spoof, reason_of};
 
 /// Takes a frame from the VM behind `interface`: is the interface enabled, is the frame sound, is it from the VM, is it
 /// a question that the datapath answers by itself?
-///
-/// # Errors
-/// What became of the frame when its way ends here.
+#[inline]
 pub(crate) fn receive<'s>(
     snapshot: &Snapshot,
     interface: &'s Interface,
     frame: &mut Frame,
-) -> Result<Arrival<'s>, Outcome> {
+) -> Received<'s> {
+    let way = match admit(snapshot, interface, frame) {
+        Ok(packet) => {
+            let zone = Zone::new(interface.id, Side::FromVm);
+            Way::On(Arrival { interface, zone, packet, vtep: None })
+        }
+        Err(outcome) => outcome.into(),
+    };
+    Received { owner: Owner::Sender(interface.id), way }
+}
+
+#[inline]
+fn admit(
+    snapshot: &Snapshot,
+    interface: &Interface,
+    frame: &mut Frame,
+) -> Result<IpPacket, Outcome> {
     if !interface.enabled {
         return Err(Outcome::Drop(DropReason::InterfaceDown));
     }
@@ -28,9 +43,9 @@ pub(crate) fn receive<'s>(
         Response::Answered => return Err(Outcome::Reply { port: Port::Vf(interface.vf) }),
         Response::Drop(reason) => return Err(Outcome::Drop(reason)),
     }
-    let Network::Ip(packet) = parsed.network else {
+    match parsed.network {
+        Network::Ip(packet) => Ok(packet),
         // ARP that nobody answers goes to nobody else.
-        return Err(Outcome::Drop(DropReason::Broadcast));
-    };
-    Ok(Arrival { interface, zone: Zone::new(interface.id, Side::FromVm), packet, vtep: None })
+        Network::Arp => Err(Outcome::Drop(DropReason::Broadcast)),
+    }
 }

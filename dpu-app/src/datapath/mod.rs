@@ -5,6 +5,7 @@
 
 pub mod anti_spoof;
 mod arrival;
+mod burst;
 mod by_interface;
 mod compose;
 pub mod conntrack;
@@ -15,6 +16,7 @@ mod execute;
 mod fragments;
 mod from_network;
 mod from_vm;
+mod memory;
 mod outcome;
 mod recheck;
 mod related;
@@ -27,8 +29,10 @@ mod time;
 mod token_bucket;
 pub mod too_big;
 mod track;
+mod tunnels;
 pub mod underlay;
 
+pub use burst::Incoming;
 pub use conntrack::{ConnectionHandle, FlowDirection};
 pub use decide::decide;
 pub use execute::outer_header;

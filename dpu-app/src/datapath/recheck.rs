@@ -9,63 +9,41 @@ use model::snapshot::{InterfaceId, Snapshot};
 pub(crate) struct Checked {
     /// The snapshot's.
     pub(crate) epoch: u64,
-    /// What of it mattered.
-    pub(crate) scope: Scope,
+    /// The last one that the snapshot, or one before it, gave out: what has a later one has changed since.
+    pub(crate) generation: u32,
 }
 
-#[cfg(test)]
 impl Checked {
-    /// For connections whose intent does not matter.
-    pub(crate) fn never() -> Self {
-        let none = Generations { policy: 0, routes: 0, mappings: 0 };
-        let scope = Scope { initiator: none, receiver: None, answered: None };
-        Self { epoch: 0, scope }
+    /// Under this one.
+    pub(crate) const fn under(snapshot: &Snapshot) -> Self {
+        Self { epoch: snapshot.epoch, generation: snapshot.last_generation() }
     }
 }
 
-/// The generations of everything that a decision was made from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Scope {
-    initiator: Generations,
-    /// Of the interface that gets its packets, when that is another one of this node.
-    receiver: Option<Generations>,
-    /// Of the interface that gets the answers, when that is another one of this node.
-    answered: Option<Generations>,
+/// The latest generation of everything that a decision for a forward key is made from; `None` when one of its interfaces
+/// is gone.
+pub(crate) fn latest_generation(
+    snapshot: &Snapshot,
+    key: &Key,
+    decision: &Decision,
+) -> Option<u32> {
+    let initiator = key.zone.interface();
+    let other = |output| match output {
+        Output::Local(id) if id != initiator => generation_of(snapshot, id),
+        Output::Local(_) | Output::Tunnel(_) => Some(0),
+    };
+    let receiver = other(decision.forward.output)?;
+    let answered = match &decision.reverse {
+        Verdict::Forward(path) => other(path.output)?,
+        Verdict::Drop(_) => 0,
+    };
+    Some(generation_of(snapshot, initiator)?.max(receiver).max(answered))
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Generations {
-    policy: u32,
-    routes: u32,
-    mappings: u32,
-}
-
-impl Scope {
-    /// The scope of a decision for a forward key in `snapshot`; `None` when one of its interfaces is gone.
-    pub(crate) fn of(snapshot: &Snapshot, key: &Key, decision: &Decision) -> Option<Self> {
-        let initiator = key.zone.interface();
-        let other = |output| match output {
-            Output::Local(id) if id != initiator => Generations::of(snapshot, id).map(Some),
-            Output::Local(_) | Output::Tunnel(_) => Some(None),
-        };
-        Some(Self {
-            initiator: Generations::of(snapshot, initiator)?,
-            receiver: other(decision.forward.output)?,
-            answered: match &decision.reverse {
-                Verdict::Forward(path) => other(path.output)?,
-                Verdict::Drop(_) => None,
-            },
-        })
-    }
-}
-
-impl Generations {
-    fn of(snapshot: &Snapshot, id: InterfaceId) -> Option<Self> {
-        let interface = snapshot.interface(id)?;
-        Some(Self {
-            policy: interface.policy_generation,
-            routes: snapshot.subnet(interface.subnet)?.routes.generation,
-            mappings: snapshot.vpc(interface.vpc)?.mappings.generation,
-        })
-    }
+/// The latest of an interface's policy, routes and mappings.
+fn generation_of(snapshot: &Snapshot, id: InterfaceId) -> Option<u32> {
+    let interface = snapshot.interface(id)?;
+    let routes = snapshot.subnet(interface.subnet)?.routes_since;
+    let mappings = snapshot.vpc(interface.vpc)?.mappings.generation;
+    Some(interface.policy_generation.max(routes).max(mappings))
 }

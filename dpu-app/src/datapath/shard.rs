@@ -1,21 +1,21 @@
 //! A shard: one core's datapath, with the connections it owns.
 
+use model::decision::Key;
 use model::snapshot::{InterfaceId, Snapshot};
-use packet::Frame;
 
+use super::Time;
 use super::conntrack::{
-    Connection, ConnectionHandle, ConnectionTable, Event, FlowDirection, KeyHasher, Offload, State,
-    TcpState, WhySoftware,
+    Connection, ConnectionHandle, ConnectionTable, Event, FlowDirection, KeyHasher, Offload,
+    Record, State, TcpState, WhySoftware,
 };
-use super::counters::{Counters, Owner};
+use super::counters::Counters;
 use super::effects::{Effect, Effects, RemovalReason};
 use super::execute::solicit;
 use super::fragments::FragmentTable;
 use super::settings::Settings;
 use super::token_bucket::{InterfaceBuckets, TokenBucket};
+use super::tunnels::Tunnels;
 use super::underlay::Underlay;
-use super::{Outcome, Port, Time, from_network, from_vm};
-use model::decision::{DropReason, Key};
 
 /// Whether a task that is done in portions has come to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,8 +34,9 @@ pub struct Shard {
     pub(super) table: ConnectionTable,
     pub(super) fragments: FragmentTable,
     pub(super) underlay: Underlay,
+    pub(super) tunnels: Tunnels,
     /// What the kernel's port may still take, if there is one.
-    kernel: Option<TokenBucket>,
+    pub(super) kernel: Option<TokenBucket>,
     /// How many more messages that their packets are too big VMs may be sent.
     pub(super) too_big: InterfaceBuckets,
     pub(super) counters: Counters,
@@ -61,13 +62,14 @@ impl Shard {
         Self {
             settings,
             started: now,
-            table: ConnectionTable::new(settings.connections, timeouts, hasher),
+            table: ConnectionTable::new(settings.connections, &timeouts, hasher),
             fragments: FragmentTable::new(
                 settings.fragments,
                 timeouts.fragments.duration(),
                 hasher,
             ),
             underlay: Underlay::new(),
+            tunnels: Tunnels::new(),
             kernel: settings
                 .kernel_port
                 .map(|limit| TokenBucket::new(limit.packets_per_second, limit.burst, now)),
@@ -77,39 +79,10 @@ impl Shard {
         }
     }
 
-    /// Takes a frame that came in on `port`, changes it in place, and tells what to do with it. The frame's buffer
-    /// should have [`Frame::HEADROOM`] before it.
-    ///
-    /// The time never goes back; [`Self::advance`] has been called for it, or events come late.
-    pub fn process(
-        &mut self,
-        now: Time,
-        snapshot: &Snapshot,
-        port: Port,
-        frame: &mut Frame,
-        effects: &mut Effects,
-    ) -> Outcome {
-        let length = frame.bytes().len();
-        let (owner, way) = match port {
-            Port::Vf(vf) => match snapshot.interface_of_vf(vf) {
-                Some(interface) => {
-                    (Owner::Sender(interface.id), from_vm::receive(snapshot, interface, frame))
-                }
-                None => (Owner::Unassigned, Err(Outcome::Drop(DropReason::InterfaceDown))),
-            },
-            Port::Uplink => {
-                let (underlay, kernel) = (&mut self.underlay, self.kernel.as_mut());
-                let from = from_network::receive(now, snapshot, underlay, kernel, frame);
-                (from.owner, from.way)
-            }
-            Port::Kernel => (Owner::Kernel, Err(Outcome::Forward { port: Port::Uplink })),
-        };
-        let outcome = match way {
-            Ok(arrival) => self.track(now, snapshot, &arrival, frame, effects),
-            Err(outcome) => outcome,
-        };
-        self.counters.count(owner, length, outcome);
-        outcome
+    /// Asks for huge pages for the connection table, where the system has any. For processes that run one shard and expect many
+    /// connections: a few then take as much memory as thousands.
+    pub fn use_huge_pages(&self) {
+        self.table.use_huge_pages();
     }
 
     /// Removes connections whose time is over, at most `budget` of them, in the order of their deadlines. Called before
@@ -149,8 +122,8 @@ impl Shard {
         }
         let end = self.sweep.next.saturating_add(budget).min(self.table.places());
         for index in self.sweep.next..end {
-            if let Some((id, connection)) = self.table.at(index)
-                && now < self.table.end_of(connection)
+            if let Some((id, record)) = self.table.at(index)
+                && now < self.table.end_of(record)
             {
                 // Of no interest here: there is no packet to drop.
                 let _ = self.recheck(now, snapshot, id, effects);
@@ -176,8 +149,8 @@ impl Shard {
     }
 
     /// All connections.
-    pub fn connections(&self) -> impl Iterator<Item = (ConnectionHandle, &Connection)> {
-        self.table.iter()
+    pub fn connections(&self) -> impl Iterator<Item = (ConnectionHandle, Connection)> {
+        self.table.handles().filter_map(|id| Some((id, self.table.connection(id)?)))
     }
 
     /// Places of the connection table that were ever used: connections are at `0..places`. To list connections in
@@ -189,8 +162,9 @@ impl Shard {
 
     /// The connection at a place of the table, if there is one.
     #[must_use]
-    pub fn connection_at(&self, place: u32) -> Option<(ConnectionHandle, &Connection)> {
-        self.table.at(place)
+    pub fn connection_at(&self, place: u32) -> Option<(ConnectionHandle, Connection)> {
+        let (id, _) = self.table.at(place)?;
+        Some((id, self.table.connection(id)?))
     }
 
     /// How many connections there are.
@@ -201,14 +175,15 @@ impl Shard {
 
     /// A connection, unless it is gone.
     #[must_use]
-    pub fn connection(&self, id: ConnectionHandle) -> Option<&Connection> {
-        self.table.get(id)
+    pub fn connection(&self, id: ConnectionHandle) -> Option<Connection> {
+        self.table.connection(id)
     }
 
     /// The connection, and the direction of it, that packets with this key belong to.
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<(ConnectionHandle, FlowDirection)> {
-        self.table.find(key)
+        let key = key.into();
+        self.table.find(self.table.hash(&key), &key)
     }
 
     /// Packets, bytes, drops.
@@ -245,13 +220,13 @@ impl Shard {
         bytes: u64,
         at: Time,
     ) -> bool {
-        let Some(connection) = self.table.get_mut(id) else {
+        if !self.table.count_hardware(id, direction, packets, bytes) {
             return false;
-        };
-        connection.count_hardware(direction, packets, bytes);
+        }
         // Counters do not say when: what was carried before a reset is no sign of life after it. From the reset on, rules
         // are being removed, and software sees what comes.
-        let is_reset = matches!(connection.state(), State::Tcp(TcpState::Reset { .. }));
+        let state = self.table.get(id).map(Record::state);
+        let is_reset = matches!(state, Some(State::Tcp(TcpState::Reset { .. })));
         if packets > 0 && !is_reset {
             self.table.observe(id, direction, Event::Packet, at);
         }
@@ -262,8 +237,8 @@ impl Shard {
     pub fn lose_nic(&mut self, now: Time) {
         for place in 0..self.table.places() {
             for direction in FlowDirection::ALL {
-                if let Some((id, connection)) = self.table.at(place)
-                    && connection.is_managed(direction)
+                if let Some((id, record)) = self.table.at(place)
+                    && record.is_managed(direction)
                 {
                     let away = Offload::Software(WhySoftware::NicAway);
                     self.table.set_offload(id, direction, away, now);
@@ -274,9 +249,11 @@ impl Shard {
 
     /// There is a NIC again, without rules: what [`Self::lose_nic`] took back may be offloaded. Walks over all connections.
     pub fn regain_nic(&mut self, effects: &mut Effects) {
-        for (connection, known) in self.table.iter() {
+        for place in 0..self.table.places() {
             for direction in FlowDirection::ALL {
-                if *known.offload().get(direction) == Offload::Software(WhySoftware::NicAway) {
+                if let Some((connection, record)) = self.table.at(place)
+                    && record.offload(direction) == Offload::Software(WhySoftware::NicAway)
+                {
                     effects.push(Effect::EligibleForOffload { connection, direction });
                 }
             }
@@ -286,7 +263,7 @@ impl Shard {
     /// The next packet of a direction that comes to software though hardware carries it is to be told of
     /// ([`Effect::Bypassed`]); `false` when the connection is gone.
     pub fn watch(&mut self, id: ConnectionHandle, direction: FlowDirection) -> bool {
-        self.table.get_mut(id).map(|connection| connection.watch(direction)).is_some()
+        self.table.get_mut(id).map(|record| record.watch(direction)).is_some()
     }
 
     /// Removes a connection and says so.
@@ -297,16 +274,15 @@ impl Shard {
         at: Time,
         effects: &mut Effects,
     ) {
-        if let Some(connection) = self.table.remove(id) {
-            let key = connection.key(FlowDirection::Forward);
+        if let Some(key) = self.table.remove(id) {
             effects.push(Effect::FlowRemoved { connection: id, key, reason, at });
         }
     }
 
     /// Removes a connection whose time is over.
     pub(super) fn remove_ended(&mut self, id: ConnectionHandle, effects: &mut Effects) {
-        if let Some(connection) = self.table.get(id) {
-            let (reason, at) = (connection.end(), self.table.end_of(connection));
+        if let Some(record) = self.table.get(id) {
+            let (reason, at) = (record.state().end(), self.table.end_of(record));
             self.remove(id, reason, at, effects);
         }
     }

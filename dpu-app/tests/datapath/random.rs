@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use dpu_app::datapath::conntrack::Connection;
 use dpu_app::datapath::{Outcome, Port};
 use model::snapshot::VfIndex;
 use proptest::prelude::*;
@@ -116,7 +115,7 @@ proptest! {
                 prop_assert!(node.shard.connection_count() <= 12);
                 for (handle, connection) in node.shard.connections() {
                     prop_assert!(connection.deadline() > world.now);
-                    prop_assert_eq!(node.shard.connection(handle).map(Connection::created),
+                    prop_assert_eq!(node.shard.connection(handle).map(|known| known.created()),
                         Some(connection.created()));
                 }
             }
@@ -137,6 +136,72 @@ proptest! {
             gone |= node.snapshot.epoch > 1;
         }
         prop_assert!(counted == entered || gone && counted <= entered);
+    }
+
+    /// However many packets are taken at a time, the same becomes of each.
+    #[test]
+    fn a_burst_is_its_packets_one_after_the_other(
+        sent in prop::collection::vec((1_usize..3, 0_u16..6, sensible()), 1..60),
+        others in prop::collection::vec(
+            (any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..80)), 0..4),
+        cuts in prop::collection::vec(1_usize..40, 60),
+        afresh in any::<bool>(),
+    ) {
+        let settings = serde_json::from_str(
+            r#"{"connections": {"tableSize": 12, "perInterface": 5},
+                "fragments": {"tableSize": 3, "perInterface": 2}, "kernelPort": {"burst": 2}}"#,
+        ).unwrap();
+        // What comes to the first node: from its VMs, and from the second node's.
+        let mut second = World::with(settings);
+        let mut frames = Vec::new();
+        for (node, vf, frame) in sent {
+            let port = Port::Vf(VfIndex(vf));
+            if node == 1 {
+                frames.push((port, frame));
+                continue;
+            }
+            let (outcome, wire) = second.process(2, port, &frame);
+            if outcome == (Outcome::Forward { port: Port::Uplink }) {
+                frames.push((Port::Uplink, wire));
+            }
+        }
+        for (index, bytes) in others {
+            frames.insert(index.index(frames.len() + 1), (Port::Uplink, bytes));
+        }
+        let (mut single, mut bursts) = (World::with(settings), World::with(settings));
+        if afresh {
+            // Connections that were decided under another intent.
+            for world in [&mut single, &mut bursts] {
+                for (port, frame) in &frames {
+                    world.process(1, *port, frame);
+                }
+                world.apply(&intents()[2]);
+            }
+        }
+        let one_by_one: Vec<_> =
+            frames.iter().map(|(port, frame)| single.process(1, *port, frame)).collect();
+        let mut together = Vec::new();
+        let mut rest = &frames[..];
+        for cut in cuts {
+            let (burst, after) = rest.split_at(cut.min(rest.len()));
+            together.extend(bursts.burst(1, burst));
+            rest = after;
+        }
+        prop_assert!(rest.is_empty());
+        prop_assert_eq!(one_by_one, together);
+        let (single, bursts) = (&single.nodes[&1], &bursts.nodes[&1]);
+        prop_assert_eq!(&single.effects, &bursts.effects);
+        prop_assert_eq!(&single.solicitations, &bursts.solicitations);
+        for id in single.snapshot.interfaces.keys() {
+            prop_assert_eq!(
+                single.shard.counters().interface(*id),
+                bursts.shard.counters().interface(*id)
+            );
+        }
+        let known = |world: &super::world::Node| -> Vec<String> {
+            world.shard.connections().map(|known| format!("{known:?}")).collect()
+        };
+        prop_assert_eq!(known(single), known(bursts));
     }
 
     /// VF 5 is the blue tenant's on both nodes.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dpu_app::datapath::effects::{Effect, Effects, RemovalReason};
 use dpu_app::datapath::settings::Settings;
-use dpu_app::datapath::{Outcome, Port, Progress, Shard, Time};
+use dpu_app::datapath::{Incoming, Outcome, Port, Progress, Shard, Time};
 use model::decision::DropReason;
 use model::intent::{Intent, Source};
 use model::snapshot::{Interface, Snapshot, VfIndex};
@@ -128,15 +128,28 @@ impl World {
 
     /// What the node makes of a frame, without passing it on.
     pub fn process(&mut self, at: usize, port: Port, frame: &[u8]) -> (Outcome, Vec<u8>) {
+        self.burst(at, &[(port, frame.to_vec())]).remove(0)
+    }
+
+    /// The same of several frames at a time.
+    pub fn burst(&mut self, at: usize, frames: &[(Port, Vec<u8>)]) -> Vec<(Outcome, Vec<u8>)> {
         let node = self.nodes.get_mut(&at).unwrap();
-        let mut buffer = vec![0xaa; 128 + frame.len() + 1500];
-        buffer[128..128 + frame.len()].copy_from_slice(frame);
-        let mut view = Frame::new(&mut buffer, 128, 128 + frame.len()).unwrap();
+        let mut buffers: Vec<_> = frames
+            .iter()
+            .map(|(_, frame)| [&[0xaa; 128], &frame[..], &[0xaa; 1500]].concat())
+            .collect();
+        let mut packets: Vec<_> = buffers
+            .iter_mut()
+            .zip(frames)
+            .map(|(buffer, (port, frame))| {
+                Incoming::new(*port, Frame::new(buffer, 128, 128 + frame.len()).unwrap())
+            })
+            .collect();
         let mut effects = Effects::default();
-        let outcome = node.shard.process(self.now, &node.snapshot, port, &mut view, &mut effects);
+        node.shard.process(self.now, &node.snapshot, &mut packets, &mut effects);
         node.effects.extend(effects.drain());
         node.solicitations.extend(effects.drain_solicitations().map(|s| s.frame().to_vec()));
-        (outcome, view.bytes().to_vec())
+        packets.iter().map(|packet| (packet.outcome, packet.frame.bytes().to_vec())).collect()
     }
 
     fn enter(&mut self, at: usize, port: Port, frame: &[u8]) -> End {

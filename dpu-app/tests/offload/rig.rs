@@ -7,7 +7,9 @@ use std::time::Duration;
 use dpu_app::datapath::conntrack::{Offload, WhySoftware};
 use dpu_app::datapath::effects::Effects;
 use dpu_app::datapath::settings::Settings;
-use dpu_app::datapath::{ConnectionHandle, FlowDirection, Outcome, Port, Progress, Shard, Time};
+use dpu_app::datapath::{
+    ConnectionHandle, FlowDirection, Incoming, Outcome, Port, Progress, Shard, Time,
+};
 use dpu_app::offload::{
     InDoubt, Manager, News, Notice, OffloadSettings, RuleTally, Wish, tunnel_header,
 };
@@ -273,9 +275,11 @@ impl Rig {
 
     fn process(&mut self, port: Port, frame: &[u8]) -> (Outcome, Vec<u8>) {
         let mut buffer = buffer(frame);
-        let mut view = framed(&mut buffer, frame.len());
+        let view = framed(&mut buffer, frame.len());
         let mut effects = Effects::default();
-        let outcome = self.shard.process(self.now, &self.followed, port, &mut view, &mut effects);
+        let mut packet = [Incoming::new(port, view)];
+        self.shard.process(self.now, &self.followed, &mut packet, &mut effects);
+        let [Incoming { outcome, frame: view, .. }] = packet;
         let after = view.bytes().to_vec();
         self.wish(effects);
         (outcome, after)

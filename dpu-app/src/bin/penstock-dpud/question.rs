@@ -117,7 +117,7 @@ impl FlowPage {
                 return true;
             }
             if let Some((id, connection)) = shard.connection_at(self.next) {
-                self.flows.push((id, connection.clone()));
+                self.flows.push((id, connection));
             }
             self.next += 1;
         }
@@ -148,7 +148,7 @@ impl Lookup {
         for wanted in &self.wanted {
             // There is room for as many as are wanted.
             if let Some(connection) = shard.connection(*wanted) {
-                self.found.push((*wanted, connection.clone()));
+                self.found.push((*wanted, connection));
             }
         }
         if let Some(answer) = self.answer.take() {

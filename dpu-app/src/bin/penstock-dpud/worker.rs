@@ -8,16 +8,17 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use dpu_app::datapath::conntrack::{Offload, WhySoftware};
 use dpu_app::datapath::effects::{Effect, Effects};
 use dpu_app::datapath::responder::advertise;
 use dpu_app::datapath::settings::Settings;
-use dpu_app::datapath::{Outcome, Port, Progress, Shard, Time};
+use dpu_app::datapath::{Incoming, Outcome, Port, Progress, Shard, Time};
 use model::snapshot::{Snapshot, VfIndex};
 use packet::Frame;
 use rtrb::Consumer;
 
-use crate::dpdk::{Burst, Packet, PacketPool, Queues};
+use crate::dpdk::{BURST, Burst, Packet, PacketPool, Queues};
 use crate::offload_link::OffloadLink;
 use crate::question::{FlowPage, Question, Report, Tally};
 use crate::shared::Shared;
@@ -60,8 +61,10 @@ pub struct Datapath {
 impl Datapath {
     /// One without connections.
     pub fn new(now: Time, settings: Settings, questions: Consumer<Question>) -> Self {
+        let shard = Shard::new(settings, seed(), now);
+        shard.use_huge_pages();
         Self {
-            shard: Shard::new(settings, seed(), now),
+            shard,
             effects: Effects::with_capacity(EFFECTS),
             questions,
             listing: None,
@@ -182,49 +185,66 @@ impl<'p> Worker<'p> {
         };
         port.queues.receive(&mut burst);
         let worked = !burst.is_empty();
-        for packet in burst {
-            if let Some(snapshot) = snapshot {
-                self.process(now, snapshot, packet);
-            } else {
-                let lost = &mut self.datapath.tally.without_intent;
-                *lost = lost.wrapping_add(1);
-            }
+        if let Some(snapshot) = snapshot {
+            self.process(now, snapshot, burst);
+        } else {
+            let lost = &mut self.datapath.tally.without_intent;
+            *lost = lost.wrapping_add(burst.len() as u64);
         }
         worked
     }
 
-    fn process(&mut self, now: Time, snapshot: &Snapshot, packet: Packet<'p>) {
-        // With a shared receive queue, a port's packets come from other ports' queues as well.
-        let from = self.names.get(usize::from(packet.port())).copied().flatten();
-        let Some((from, mut packet)) = from.zip(self.single(packet)) else {
-            self.datapath.tally.unusable = self.datapath.tally.unusable.wrapping_add(1);
-            return;
-        };
-        let Some(mut frame) = packet.frame() else {
-            return;
-        };
-        let outcome = self.datapath.shard.process(
-            now,
-            snapshot,
-            from,
-            &mut frame,
-            &mut self.datapath.effects,
-        );
-        let (start, end) = (frame.start(), frame.end());
-        match outcome {
-            Outcome::Forward { port }
-            | Outcome::Reply { port }
-            | Outcome::DropAndReply { port, .. } => {
-                packet.place(start, end);
-                self.queue(port, packet);
+    fn process(&mut self, now: Time, snapshot: &Snapshot, mut burst: Burst<'p>) {
+        self.make_single(&mut burst);
+        let mut incoming = ArrayVec::<_, BURST>::new();
+        for packet in &mut burst {
+            // With a shared receive queue, a port's packets come from other ports' queues as well.
+            let from = self.names.get(usize::from(packet.port())).copied().flatten();
+            if let Some((from, frame)) = from.zip(packet.frame()) {
+                incoming.push(Incoming::new(from, frame));
             }
-            Outcome::Consumed | Outcome::Drop(_) => {}
+        }
+        let Datapath { shard, effects, .. } = &mut self.datapath;
+        shard.process(now, snapshot, &mut incoming, effects);
+        let done: ArrayVec<_, BURST> = incoming
+            .iter()
+            .map(|packet| (packet.outcome, packet.frame.start(), packet.frame.end()))
+            .collect();
+        drop(incoming);
+        for (mut packet, (outcome, start, end)) in burst.into_iter().zip(done) {
+            match outcome {
+                Outcome::Forward { port }
+                | Outcome::Reply { port }
+                | Outcome::DropAndReply { port, .. } => {
+                    packet.place(start, end);
+                    self.queue(port, packet);
+                }
+                Outcome::Consumed | Outcome::Drop(_) => {}
+            }
         }
     }
 
-    /// The packet in one piece, if that is possible.
-    fn single(&self, mut packet: Packet<'p>) -> Option<Packet<'p>> {
-        if packet.frame().is_some() { Some(packet) } else { packet.copied(self.pool) }
+    /// Leaves packets that are in one piece, or can be brought into one, and come from a port that is known.
+    fn make_single(&mut self, burst: &mut Burst<'p>) {
+        let is_usable = |packet: &mut Packet<'_>| {
+            packet.frame().is_some()
+                && self.names.get(usize::from(packet.port())).is_some_and(Option::is_some)
+        };
+        if burst.iter_mut().all(is_usable) {
+            return;
+        }
+        for mut packet in std::mem::take(burst) {
+            let from = packet.port();
+            let is_known = self.names.get(usize::from(from)).is_some_and(Option::is_some);
+            let single =
+                if packet.frame().is_some() { Some(packet) } else { packet.copied(self.pool) };
+            match single.filter(|_| is_known) {
+                Some(packet) => burst.push(packet),
+                None => {
+                    self.datapath.tally.unusable = self.datapath.tally.unusable.wrapping_add(1);
+                }
+            }
+        }
     }
 
     /// Puts a packet among those that a port sends next.

@@ -1,12 +1,11 @@
-//! One connection: its two keys, what is decided for it, how far it has come, and how long it will live.
+//! What is known of a connection: its two keys, what is decided for it, how far it has come, and how long it will live.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use model::decision::{Decision, DropReason, Key, Path, Side, Verdict};
+use model::decision::{Decision, DropReason, Key, Path, Verdict};
 use packet::{TcpFlags, Transport};
 
-use super::tcp::{Transition, transition};
 use super::{FlowDirection, PerDirection, TcpState};
 use crate::datapath::Time;
 use crate::datapath::counters::Traffic;
@@ -37,6 +36,52 @@ pub enum State {
 }
 
 impl State {
+    /// All states, each at the place that its code says.
+    pub(super) const ALL: [Self; 15] = [
+        Self::Tcp(TcpState::SynSent),
+        Self::Tcp(TcpState::SynReceived),
+        Self::Tcp(TcpState::Established),
+        Self::Tcp(TcpState::Closing(FlowDirection::Forward)),
+        Self::Tcp(TcpState::Closing(FlowDirection::Reverse)),
+        Self::Tcp(TcpState::TimeWait),
+        Self::Tcp(TcpState::RESET),
+        Self::Tcp(TcpState::Reset { forward: true, reverse: false }),
+        Self::Tcp(TcpState::Reset { forward: false, reverse: true }),
+        Self::Udp { answered: false },
+        Self::Udp { answered: true },
+        Self::Echo { answered: false },
+        Self::Echo { answered: true },
+        Self::Other { answered: false },
+        Self::Other { answered: true },
+    ];
+
+    /// The state in a byte.
+    #[inline]
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Self::Tcp(TcpState::SynSent) => 0,
+            Self::Tcp(TcpState::SynReceived) => 1,
+            Self::Tcp(TcpState::Established) => 2,
+            Self::Tcp(TcpState::Closing(FlowDirection::Forward)) => 3,
+            Self::Tcp(TcpState::Closing(FlowDirection::Reverse)) => 4,
+            Self::Tcp(TcpState::TimeWait) => 5,
+            // Heard from both sides it is no reset any more.
+            Self::Tcp(TcpState::Reset { forward, reverse }) => {
+                6 + forward as u8 + 2 * reverse as u8
+            }
+            Self::Udp { answered } => 9 + answered as u8,
+            Self::Echo { answered } => 11 + answered as u8,
+            Self::Other { answered } => 13 + answered as u8,
+        }
+    }
+
+    /// The state with a code.
+    #[inline]
+    pub(super) fn of_code(code: u8) -> Self {
+        // The table's memory holds no other codes.
+        Self::ALL.get(usize::from(code)).copied().unwrap_or(Self::Other { answered: false })
+    }
+
     /// Whether the other side has yet to take part: such connections make room for others.
     #[must_use]
     pub const fn is_half_open(self) -> bool {
@@ -65,12 +110,37 @@ impl State {
     }
 
     /// What its end is called when it is over without further traffic.
-    const fn end(self) -> RemovalReason {
+    pub(crate) const fn end(self) -> RemovalReason {
         match self {
             Self::Tcp(TcpState::TimeWait) => RemovalReason::Closed,
             Self::Tcp(TcpState::Reset { .. }) => RemovalReason::Reset,
             _ => RemovalReason::Expired,
         }
+    }
+}
+
+/// How long connections last without traffic, by state; nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lifetimes {
+    by_code: [u64; 16],
+    /// See [`Timeouts::counter_delay`].
+    pub(super) counter_delay: Duration,
+}
+
+impl Lifetimes {
+    pub(super) fn new(timeouts: &Timeouts) -> Self {
+        let mut by_code = [0; 16];
+        for state in State::ALL {
+            if let Some(place) = by_code.get_mut(usize::from(state.code())) {
+                *place = (Time::ZERO + state.timeout(timeouts)).0;
+            }
+        }
+        Self { by_code, counter_delay: timeouts.counter_delay }
+    }
+
+    #[inline]
+    pub(super) fn of_code(&self, code: u8) -> u64 {
+        self.by_code.get(usize::from(code)).copied().unwrap_or_default()
     }
 }
 
@@ -94,7 +164,7 @@ impl Event {
         }
     }
 
-    const fn flags(self) -> TcpFlags {
+    pub(super) const fn flags(self) -> TcpFlags {
         match self {
             Self::Segment(flags) => flags,
             Self::Packet | Self::Related => TcpFlags::empty(),
@@ -114,6 +184,9 @@ pub enum Offload {
 }
 
 impl Offload {
+    const PENDING: u8 = 0xfe;
+    const HARDWARE: u8 = 0xff;
+
     /// Whether the offload manager was told of the direction.
     #[must_use]
     pub const fn is_managers(self) -> bool {
@@ -122,10 +195,34 @@ impl Offload {
             Self::Pending | Self::Hardware => true,
         }
     }
+
+    /// The place in a byte.
+    #[inline]
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Self::Software(why) => why as u8,
+            Self::Pending => Self::PENDING,
+            Self::Hardware => Self::HARDWARE,
+        }
+    }
+
+    /// The place with a code.
+    #[inline]
+    pub(super) fn of_code(code: u8) -> Self {
+        match code {
+            Self::PENDING => Self::Pending,
+            Self::HARDWARE => Self::Hardware,
+            // The table's memory holds no other codes.
+            why => Self::Software(
+                WhySoftware::ALL.get(usize::from(why)).copied().unwrap_or(WhySoftware::Protocol),
+            ),
+        }
+    }
 }
 
 /// Why a direction of a connection is not in hardware.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
 pub enum WhySoftware {
     /// Its protocol is never offloaded.
     Protocol,
@@ -162,6 +259,26 @@ pub enum WhySoftware {
 }
 
 impl WhySoftware {
+    /// All reasons, in the order of their numbers.
+    const ALL: [Self; 16] = [
+        Self::Protocol,
+        Self::NotEstablished,
+        Self::OneWay,
+        Self::Ending,
+        Self::Dropped,
+        Self::Eligible,
+        Self::Disabled,
+        Self::NoPort,
+        Self::NoOuterSource,
+        Self::Steps,
+        Self::StaticPart,
+        Self::TableFull,
+        Self::Refused,
+        Self::Unanswered,
+        Self::NoEffect,
+        Self::NicAway,
+    ];
+
     /// The name that commands and events show.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -192,7 +309,7 @@ impl WhySoftware {
     }
 
     /// Whether the datapath decides about it (else the offload manager did).
-    const fn is_waiting(self) -> bool {
+    pub(super) const fn is_waiting(self) -> bool {
         matches!(
             self,
             Self::NotEstablished
@@ -205,26 +322,6 @@ impl WhySoftware {
     }
 }
 
-/// A connection.
-#[derive(Clone, Debug)]
-pub struct Connection {
-    key: Key,
-    /// Type and code of the ICMP message policy was asked about.
-    icmp: Option<(u8, u8)>,
-    decision: Decision,
-    checked: Checked,
-    state: State,
-    created: Time,
-    last_seen: Time,
-    deadline: Time,
-    vtep: Option<IpAddr>,
-    software: PerDirection<Traffic>,
-    hardware: PerDirection<Traffic>,
-    offload: PerDirection<Offload>,
-    /// Whether the offload manager was told that software got a packet of a direction that hardware carries.
-    bypassed: PerDirection<bool>,
-}
-
 /// What a connection begins with.
 pub(crate) struct Beginning {
     pub(crate) key: Key,
@@ -234,17 +331,16 @@ pub(crate) struct Beginning {
     pub(crate) picked_up: bool,
 }
 
-impl Connection {
-    /// A connection at its first packet, which [`Self::observe`] has yet to see.
-    pub(crate) fn new(beginning: Beginning, now: Time) -> Self {
-        let Beginning { key, transport, decision, checked, picked_up } = beginning;
-        let (state, why, icmp) = match transport {
-            Transport::Tcp(_) if picked_up => {
+impl Beginning {
+    /// The state before the first packet, why it is in software, and type and code of the ICMP message policy was asked about.
+    pub(super) fn state(&self) -> (State, WhySoftware, Option<(u8, u8)>) {
+        match self.transport {
+            Transport::Tcp(_) if self.picked_up => {
                 (State::Tcp(TcpState::Established), WhySoftware::NotEstablished, None)
             }
             Transport::Tcp(_) => (State::Tcp(TcpState::SynSent), WhySoftware::NotEstablished, None),
             Transport::Udp => (State::Udp { answered: false }, WhySoftware::OneWay, None),
-            Transport::Icmp { kind, code } if key.tuple.is_echo() => {
+            Transport::Icmp { kind, code } if self.key.tuple.is_echo() => {
                 (State::Echo { answered: false }, WhySoftware::Protocol, Some((kind, code)))
             }
             Transport::Icmp { kind, code } => {
@@ -253,25 +349,26 @@ impl Connection {
             Transport::Other | Transport::IcmpError { .. } | Transport::LaterFragment => {
                 (State::Other { answered: false }, WhySoftware::Protocol, None)
             }
-        };
-        let why = Offload::Software(why);
-        Self {
-            key,
-            icmp,
-            decision,
-            checked,
-            state,
-            created: now,
-            last_seen: now,
-            deadline: now,
-            vtep: None,
-            software: PerDirection::default(),
-            hardware: PerDirection::default(),
-            offload: PerDirection { forward: why, reverse: why },
-            bypassed: PerDirection::default(),
         }
     }
+}
 
+/// A connection as it is at a moment, apart from the table.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    pub(super) key: Key,
+    pub(super) decision: Decision,
+    pub(super) state: State,
+    pub(super) created: Time,
+    pub(super) last_seen: Time,
+    pub(super) deadline: Time,
+    pub(super) vtep: Option<IpAddr>,
+    pub(super) software: PerDirection<Traffic>,
+    pub(super) hardware: PerDirection<Traffic>,
+    pub(super) offload: PerDirection<Offload>,
+}
+
+impl Connection {
     /// The key under which packets of a direction are found.
     #[must_use]
     pub const fn key(&self, direction: FlowDirection) -> Key {
@@ -346,191 +443,23 @@ impl Connection {
     pub const fn offload(&self) -> &PerDirection<Offload> {
         &self.offload
     }
+}
 
-    /// Type and code of the ICMP message that began it.
-    pub(crate) const fn icmp(&self) -> Option<(u8, u8)> {
-        self.icmp
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    pub(crate) const fn checked(&self) -> &Checked {
-        &self.checked
-    }
-
-    pub(crate) fn set_checked(&mut self, checked: Checked) {
-        self.checked = checked;
-    }
-
-    pub(crate) fn set_decision(&mut self, decision: Decision) {
-        self.decision = decision;
-    }
-
-    /// Notes what the offload manager says of a direction, unless it speaks of a time before the datapath took the
-    /// direction back.
-    pub(crate) fn set_offload(&mut self, direction: FlowDirection, offload: Offload) {
-        let current = self.offload.get_mut(direction);
-        if !matches!(current, Offload::Software(why) if why.is_waiting()) {
-            *current = offload;
-            self.watch(direction);
+    #[test]
+    fn a_code_says_everything() {
+        for (place, state) in State::ALL.into_iter().enumerate() {
+            assert_eq!((usize::from(state.code()), State::of_code(state.code())), (place, state));
         }
-    }
-
-    /// Whether a packet of the direction came to software although hardware carries it, and nobody was told of one since
-    /// [`Self::watch`]; notes that it is told now.
-    pub(crate) fn bypasses(&mut self, direction: FlowDirection) -> bool {
-        *self.offload.get(direction) == Offload::Hardware
-            && !std::mem::replace(self.bypassed.get_mut(direction), true)
-    }
-
-    /// The next packet that bypasses hardware is to be told of again.
-    pub(crate) fn watch(&mut self, direction: FlowDirection) {
-        *self.bypassed.get_mut(direction) = false;
-    }
-
-    /// Whether the offload manager was told of the direction.
-    pub(crate) const fn is_managed(&self, direction: FlowDirection) -> bool {
-        self.offload.get(direction).is_managers()
-    }
-
-    /// Whether a rule carries the direction, or may do so before that is known here.
-    pub(crate) const fn may_be_in_hardware(&self, direction: FlowDirection) -> bool {
-        matches!(self.offload.get(direction), Offload::Pending | Offload::Hardware)
-    }
-
-    /// When its time is over: at its deadline, or later where the NIC may still report traffic from before it. A rule may
-    /// be in the NIC before that is known here.
-    pub(crate) fn ends_at(&self, timeouts: &Timeouts) -> Time {
-        let in_hardware = FlowDirection::ALL.iter().any(|d| self.may_be_in_hardware(*d));
-        self.deadline + if in_hardware { timeouts.counter_delay } else { Duration::ZERO }
-    }
-
-    /// What its end is called when its time is over.
-    pub(crate) const fn end(&self) -> RemovalReason {
-        self.state.end()
-    }
-
-    /// Notes where a packet from the wire came from. Whether that changed what is known already.
-    pub(crate) fn came_from(&mut self, vtep: IpAddr) -> bool {
-        self.vtep.replace(vtep).is_some_and(|before| before != vtep)
-    }
-
-    /// Forgets where packets from the wire came from, as nothing may come from there any more: until the first one from
-    /// elsewhere, hardware must not carry their direction. That direction, if hardware did, or was about to.
-    pub(crate) fn forget_vtep(&mut self) -> Option<FlowDirection> {
-        self.vtep = None;
-        let from_network =
-            |direction: &FlowDirection| self.key(*direction).zone.side() == Side::FromNetwork;
-        let direction = FlowDirection::ALL.into_iter().find(from_network)?;
-        let software = Offload::Software(WhySoftware::NoOuterSource);
-        let was = std::mem::replace(self.offload.get_mut(direction), software);
-        was.is_managers().then_some(direction)
-    }
-
-    /// Whether the packet opens a new connection in place of this one; if so, how this one ended.
-    pub(crate) fn starts_anew(
-        &self,
-        direction: FlowDirection,
-        event: Event,
-    ) -> Option<RemovalReason> {
-        let (State::Tcp(state), Event::Segment(flags)) = (self.state, event) else {
-            return None;
-        };
-        (transition(state, direction, flags) == Transition::StartAnew).then_some(match state {
-            TcpState::Reset { .. } => RemovalReason::Reset,
-            _ => RemovalReason::Closed,
-        })
-    }
-
-    /// Takes notice of a packet, or of several that hardware carried, the last one at `at`.
-    pub(crate) fn observe(
-        &mut self,
-        direction: FlowDirection,
-        event: Event,
-        at: Time,
-        timeouts: &Timeouts,
-    ) {
-        if event == Event::Related {
-            return;
+        for (place, why) in WhySoftware::ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, place);
         }
-        let answer = direction == FlowDirection::Reverse;
-        self.state = match self.state {
-            State::Tcp(state) => match transition(state, direction, event.flags()) {
-                Transition::Enter(state) => State::Tcp(state),
-                Transition::Ignore | Transition::StartAnew => return,
-            },
-            State::Udp { answered } => State::Udp { answered: answered || answer },
-            State::Echo { answered } => State::Echo { answered: answered || answer },
-            State::Other { answered } => State::Other { answered: answered || answer },
-        };
-        self.last_seen = self.last_seen.max(at);
-        self.deadline = self.last_seen + self.state.timeout(timeouts);
-    }
-
-    /// Counts a packet that software carried.
-    pub(crate) fn count_software(&mut self, direction: FlowDirection, bytes: usize) {
-        self.software.get_mut(direction).add(1, bytes as u64);
-    }
-
-    /// Counts packets that hardware carried.
-    pub(crate) fn count_hardware(&mut self, direction: FlowDirection, packets: u64, bytes: u64) {
-        self.hardware.get_mut(direction).add(packets, bytes);
-    }
-
-    /// Whether it may be in hardware no longer though it was, or was about to be; notes that. To be called after
-    /// [`Self::observe`].
-    pub(crate) fn withdraw(&mut self) -> bool {
-        let State::Tcp(state) = self.state else {
-            return false;
-        };
-        if matches!(state, TcpState::Established) || state.is_half_open() {
-            return false;
+        let all = WhySoftware::ALL.map(Offload::Software);
+        for offload in all.into_iter().chain([Offload::Pending, Offload::Hardware]) {
+            assert_eq!(Offload::of_code(offload.code()), offload);
         }
-        self.take_back(WhySoftware::Ending)
-    }
-
-    /// Puts both directions into software's care. Whether one of them was in another's.
-    fn take_back(&mut self, why: WhySoftware) -> bool {
-        let software = Offload::Software(why);
-        let software = PerDirection { forward: software, reverse: software };
-        let was = std::mem::replace(&mut self.offload, software);
-        FlowDirection::ALL.iter().any(|direction| was.get(*direction).is_managers())
-    }
-
-    /// Whether `direction` has just become a candidate for hardware; notes that, or why it is none.
-    pub(crate) fn becomes_eligible(
-        &mut self,
-        direction: FlowDirection,
-        after_packets: u32,
-    ) -> bool {
-        let Offload::Software(why) = *self.offload.get(direction) else {
-            return false;
-        };
-        if !why.is_waiting() {
-            return false;
-        }
-        let enough = |sent: u64| after_packets > 0 && sent >= u64::from(after_packets);
-        let why = match self.state {
-            State::Echo { .. } | State::Other { .. } => WhySoftware::Protocol,
-            State::Tcp(state) if state.is_half_open() => WhySoftware::NotEstablished,
-            State::Tcp(TcpState::Established) | State::Udp { answered: true } => {
-                WhySoftware::Eligible
-            }
-            State::Tcp(_) => WhySoftware::Ending,
-            State::Udp { answered: false }
-                if direction == FlowDirection::Forward && enough(self.software.forward.packets) =>
-            {
-                WhySoftware::Eligible
-            }
-            State::Udp { answered: false } => WhySoftware::OneWay,
-        };
-        let from_network = self.key(direction).zone.side() == Side::FromNetwork;
-        let why = match (why, self.path(direction)) {
-            (WhySoftware::Eligible, Err(_)) => WhySoftware::Dropped,
-            (WhySoftware::Eligible, Ok(_)) if from_network && self.vtep.is_none() => {
-                WhySoftware::NoOuterSource
-            }
-            _ => why,
-        };
-        *self.offload.get_mut(direction) = Offload::Software(why);
-        why == WhySoftware::Eligible
     }
 }

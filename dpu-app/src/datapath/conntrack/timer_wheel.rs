@@ -19,19 +19,14 @@ pub(crate) struct TimerWheel {
     occupied: [u64; LEVELS],
     slots: Vec<Chain>,
     links: Links,
-    timers: Vec<Timer>,
+    /// By element: what its timer is armed for.
+    when: Vec<u64>,
+    /// By element: the position in `slots`, or [`IDLE`].
+    at: Vec<u16>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Timer {
-    when: u64,
-    /// Position in `slots`, or [`Timer::IDLE`].
-    slot: u16,
-}
-
-impl Timer {
-    const IDLE: u16 = u16::MAX;
-}
+/// The position of an element without a timer.
+const IDLE: u16 = u16::MAX;
 
 impl TimerWheel {
     /// A wheel for `capacity` elements, its clock at zero.
@@ -41,32 +36,34 @@ impl TimerWheel {
             occupied: [0; LEVELS],
             slots: vec![Chain::default(); SLOTS * LEVELS],
             links: Links::with_capacity(capacity),
-            timers: Vec::with_capacity(capacity),
+            when: Vec::with_capacity(capacity),
+            at: Vec::with_capacity(capacity),
         }
     }
 
     /// When the element's timer will fire, if it is armed.
     pub(crate) fn armed(&self, element: u32) -> Option<Time> {
-        let timer = self.timers.get(element as usize)?;
-        (timer.slot != Timer::IDLE).then_some(Time(timer.when))
+        let is_armed = *self.at.get(element as usize)? != IDLE;
+        is_armed.then(|| self.when(element)).flatten()
     }
 
     /// Arms (or moves) the element's timer. A time in the past fires at the next opportunity.
     pub(crate) fn arm(&mut self, element: u32, when: Time) {
         self.disarm(element);
         let at = element as usize;
-        if at >= self.timers.len() {
-            self.timers.resize(at.saturating_add(1), Timer { when: 0, slot: Timer::IDLE });
+        if at >= self.at.len() {
+            self.at.resize(at.saturating_add(1), IDLE);
+            self.when.resize(at.saturating_add(1), 0);
         }
         self.place(element, when.0.max(self.clock));
     }
 
     /// Stops the element's timer, if it runs.
     pub(crate) fn disarm(&mut self, element: u32) {
-        let Some(timer) = self.timers.get_mut(element as usize) else {
+        let Some(slot) = self.at.get_mut(element as usize) else {
             return;
         };
-        let slot = usize::from(std::mem::replace(&mut timer.slot, Timer::IDLE));
+        let slot = usize::from(std::mem::replace(slot, IDLE));
         if let Some(chain) = self.slots.get_mut(slot) {
             self.links.remove(chain, element);
             if chain.is_empty()
@@ -91,15 +88,15 @@ impl TimerWheel {
             self.clock = self.clock.max(start);
             if level == 0 {
                 let element = self.first(slot)?;
-                let when = self.timers.get(element as usize)?.when;
+                let when = self.when(element)?;
                 self.disarm(element);
-                return Some((element, Time(when)));
+                return Some((element, when));
             }
             // All of them: none may stay behind in a slot that the clock has entered.
             while let Some(element) = self.first(slot) {
-                let when = self.timers.get(element as usize)?.when;
+                let when = self.when(element)?;
                 self.disarm(element);
-                self.place(element, when);
+                self.place(element, when.0);
             }
         }
     }
@@ -108,6 +105,10 @@ impl TimerWheel {
     /// timer is armed.
     pub(crate) fn next_time(&self) -> Option<Time> {
         self.next_slot().map(|(.., start)| Time(start.max(self.clock)))
+    }
+
+    fn when(&self, element: u32) -> Option<Time> {
+        self.when.get(element as usize).copied().map(Time)
     }
 
     fn first(&self, slot: usize) -> Option<u32> {
@@ -128,12 +129,13 @@ impl TimerWheel {
         let level = (when ^ self.clock).checked_ilog2().map_or(0, |bit| bit / DIGIT_BITS);
         let digit = (when >> (DIGIT_BITS * level)) as usize % SLOTS;
         let slot = level as usize * SLOTS + digit;
-        if let (Some(timer), Some(chain), Some(bits)) = (
-            self.timers.get_mut(element as usize),
+        if let (Some(armed), Some(at), Some(chain), Some(bits)) = (
+            self.when.get_mut(element as usize),
+            self.at.get_mut(element as usize),
             self.slots.get_mut(slot),
             self.occupied.get_mut(level as usize),
         ) {
-            *timer = Timer { when, slot: slot as u16 };
+            (*armed, *at) = (when, slot as u16);
             self.links.push_back(chain, element);
             *bits |= 1 << digit;
         }

@@ -53,13 +53,13 @@ struct Lease {
 /// Whether the packet is for the DHCP server of the subnet: UDP to port 67 of the limited broadcast address or of a
 /// gateway. To any other address port 67 is ordinary traffic.
 pub(super) fn is_for_server(subnet: &Subnet, packet: &IpPacket) -> bool {
-    let IpAddr::V4(destination) = packet.tuple.destination() else {
-        return false;
-    };
     packet.transport == Transport::Udp
         && packet.fragment == Fragment::None
         && packet.tuple.destination_port() == SERVER_PORT
-        && (destination.is_broadcast() || gateways::is_v4(subnet, destination))
+        && match packet.tuple.destination() {
+            IpAddr::V4(to) => to.is_broadcast() || gateways::is_v4(subnet, to),
+            IpAddr::V6(_) => false,
+        }
 }
 
 /// Answers DISCOVER, REQUEST and INFORM. RELEASE and DECLINE end here: the address stays the interface's. So do messages

@@ -91,15 +91,15 @@ enum Foreign {
 /// Whether the packet is for the DHCP server of the subnet: UDP to port 547 of the servers' multicast groups or of a
 /// gateway. To any other address port 547 is ordinary traffic.
 pub(super) fn is_for_server(subnet: &Subnet, packet: &IpPacket) -> bool {
-    let IpAddr::V6(destination) = packet.tuple.destination() else {
-        return false;
-    };
     packet.transport == Transport::Udp
         && packet.fragment == Fragment::None
         && packet.tuple.destination_port() == SERVER_PORT
-        && (destination == ALL_RELAYS_AND_SERVERS
-            || destination == ALL_SERVERS
-            || gateways::is_v6(subnet, destination))
+        && match packet.tuple.destination() {
+            IpAddr::V6(to) => {
+                to == ALL_RELAYS_AND_SERVERS || to == ALL_SERVERS || gateways::is_v6(subnet, to)
+            }
+            IpAddr::V4(_) => false,
+        }
 }
 
 /// Answers all messages of clients. Those to other servers, and those of relays and servers, end here; so does all of

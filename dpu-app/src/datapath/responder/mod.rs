@@ -16,7 +16,7 @@ use std::net::IpAddr;
 
 use model::decision::DropReason;
 use model::snapshot::{Interface, Snapshot, Subnet};
-use packet::{Frame, IpPacket, Mac, Network, NoRoom, Parsed};
+use packet::{Frame, IpPacket, Mac, Network, NoRoom, Parsed, Transport};
 
 pub use nd::advertise;
 
@@ -64,14 +64,18 @@ pub fn respond(
         Network::Arp => return arp::answer(snapshot, interface, subnet, frame),
         Network::Ip(packet) => packet,
     };
-    let response = if nd::is_nd(packet) {
-        nd::answer(snapshot, interface, subnet, packet, frame)
-    } else if dhcpv4::is_for_server(subnet, packet) {
-        dhcpv4::answer(snapshot, interface, subnet, packet, frame)
-    } else if dhcpv6::is_for_server(subnet, packet) {
-        dhcpv6::answer(interface, subnet, packet, frame)
-    } else {
-        echo::answer(interface, subnet, packet, frame)
+    let response = match packet.transport {
+        Transport::Icmp { .. } if nd::is_nd(packet) => {
+            nd::answer(snapshot, interface, subnet, packet, frame)
+        }
+        Transport::Icmp { .. } => echo::answer(interface, subnet, packet, frame),
+        Transport::Udp if dhcpv4::is_for_server(subnet, packet) => {
+            dhcpv4::answer(snapshot, interface, subnet, packet, frame)
+        }
+        Transport::Udp if dhcpv6::is_for_server(subnet, packet) => {
+            dhcpv6::answer(interface, subnet, packet, frame)
+        }
+        _ => Response::NotForUs,
     };
     match response {
         Response::NotForUs if is_for_many(subnet, packet) => Response::UNANSWERED,

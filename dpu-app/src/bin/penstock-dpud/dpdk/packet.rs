@@ -76,6 +76,8 @@ impl Packet<'_> {
         }
         let (start, end) = (frame.start(), frame.end());
         copy.place(start, end);
+        // SAFETY: both mbufs are valid and ours.
+        unsafe { (*copy.mbuf.as_ptr()).port = (*self.mbuf.as_ptr()).port };
         Some(copy)
     }
 
