@@ -8,6 +8,7 @@ mod prefix;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
+use ipnet::IpNet;
 use model::policy::{Allowed, AllowedService};
 use model::route::RouteTarget;
 use model::snapshot::{Interface, Location, Mapping, Snapshot, SubnetIndex, Tunnel, TunnelId, Vpc};
@@ -90,7 +91,21 @@ impl Writer<'_> {
     }
 
     fn node(&mut self) {
-        self.add(format!("vteps destination:{}", self.snapshot.node.vtep.ip()), "our_vtep()");
+        let node = &self.snapshot.node;
+        let vtep = node.vtep.ip();
+        self.add(format!("vteps destination:{vtep}"), "our_vtep()");
+        self.add(format!("our_addresses address:{vtep}"), "our_address()");
+        self.add("uplinks for_the_node:true".to_owned(), format!("our_port({})", node.mac));
+        // The most specific counts: it comes last.
+        let link_local = "fe80::/10".parse().expect("a prefix");
+        for prefix in
+            [link_local, node.underlay_prefix].into_iter().chain(node.gateway.map(IpNet::from))
+        {
+            self.add(format!("neighbor_addresses address:{prefix}"), "neighbor()");
+        }
+        for known in node.neighbors.keys().copied().chain([vtep]).map(IpNet::from) {
+            self.add(format!("neighbor_addresses address:{known}"), "stranger()");
+        }
     }
 
     fn interface(&mut self, interface: &Interface) {
@@ -163,19 +178,25 @@ impl Writer<'_> {
 
     fn vpc(&mut self, vpc: &Vpc) {
         let vni = vpc.vni;
-        self.add(format!("vnis vni:{vni}"), "our_vpc()");
+        let ours = self.snapshot.node.vtep;
+        if !vpc.local_by_mac.is_empty() {
+            self.add(format!("vnis vni:{vni}"), "our_vpc()");
+        }
         for (mac, interface) in &vpc.local_by_mac {
             self.add(
                 format!("macs vni:{vni} mac:{mac}"),
                 format!("interface_of_mac({})", interface.0),
             );
         }
-        for vtep in vpc.mappings.open_vteps() {
+        // What we send ourselves does not come in by the wire.
+        for vtep in vpc.mappings.open_vteps().iter().filter(|vtep| **vtep != ours) {
             self.add(format!("sources 1 vni:{vni} vtep:{}", vtep.ip()), "allowed()");
         }
         for (address, mapping) in vpc.mappings.iter() {
             let vtep = mapping.vtep.ip();
-            self.add(format!("sources 2 vni:{vni} vtep:{vtep} source:{address}"), "allowed()");
+            if mapping.vtep != ours {
+                self.add(format!("sources 2 vni:{vni} vtep:{vtep} source:{address}"), "allowed()");
+            }
             let interface = self.number_of(mapping);
             self.add(
                 format!("mappings vni:{vni} address:{address}"),
@@ -198,6 +219,13 @@ impl Writer<'_> {
             let link_local = (!subnet.v6.is_empty()).then_some(link_local);
             for gateway in v4.chain(v6).chain(link_local) {
                 self.add(format!("neighbors subnet:{id} address:{gateway}"), "neighbor(0)");
+                let ipv6 = gateway.is_ipv6();
+                self.add(format!("gateways subnet:{id} ipv6:{ipv6}"), "answers()");
+            }
+            // RFC 3021: with 31 bits there is no broadcast address.
+            for (prefix, _) in subnet.v4.iter().filter(|(prefix, _)| prefix.prefix_len() < 31) {
+                let last = prefix.broadcast();
+                self.add(format!("broadcasts subnet:{id} address:{last}"), "several()");
             }
             // Of what is around the place of IPv4 addresses, the most specific counts: it comes last.
             let mut routes = subnet.routes.routes().to_vec();
@@ -254,21 +282,24 @@ impl Writer<'_> {
         let remote = tunnel.vtep.ip();
         let next_hop =
             if node.underlay_prefix.contains(&remote) { Some(remote) } else { node.gateway };
-        let neighbor = next_hop.and_then(|next_hop| node.neighbors.get(&next_hop));
-        let action = neighbor.map_or_else(
-            || "unresolved()".to_owned(),
-            |mac| {
-                let family = if remote.is_ipv4() { "ipv4" } else { "ipv6" };
-                format!(
-                    "encapsulate_{family}(source:{}, destination:{remote}, dscp:{}, vni:{}, source_mac:{}, \
-                     destination_mac:{mac}, port:0)",
-                    node.vtep.ip(),
-                    tunnel.dscp,
-                    tunnel.vni,
-                    node.mac
-                )
-            },
-        );
+        let mac = next_hop.and_then(|next_hop| node.neighbors.get(&next_hop));
+        if let (Some(next_hop), None) = (next_hop, mac) {
+            self.add(format!("next_hops tunnel:{}", id.0), format!("ask({next_hop})"));
+        }
+        let action = if next_hop.is_some() {
+            let family = if remote.is_ipv4() { "ipv4" } else { "ipv6" };
+            format!(
+                "encapsulate_{family}(source:{}, destination:{remote}, dscp:{}, vni:{}, source_mac:{}, \
+                 destination_mac:{}, port:0)",
+                node.vtep.ip(),
+                tunnel.dscp,
+                tunnel.vni,
+                node.mac,
+                mac.map_or_else(|| "0".to_owned(), ToString::to_string)
+            )
+        } else {
+            "unresolved()".to_owned()
+        };
         self.add(format!("tunnels tunnel:{}", id.0), action);
     }
 }

@@ -5,6 +5,8 @@
 typedef bit<16> port_t;
 /* The wire. The VF n is port n + 1. */
 const port_t WIRE_PORT = 0;
+/* The kernel beside us, on the Arm cores, where it has a port. */
+const port_t KERNEL_PORT = 0xfffe;
 
 /* An interface of the whole cloud; 0 is none. */
 typedef bit<32> interface_t;
@@ -16,7 +18,9 @@ typedef bit<128> address_t;
 enum verdict_t {
     drop,
     forward,
-    reply
+    reply,
+    /* The node has learned from it, and nobody else gets it. */
+    consume
 }
 
 /* Why a packet ends: the names that metrics, traces and captures show. Names are added, never changed. */
@@ -64,6 +68,8 @@ struct nic_input_t {
     /* Bytes of the frame. */
     bit<32> length;
     error parser_error;
+    /* There is no packet: entries have changed, and a connection is to be decided again. */
+    bool recheck;
 }
 
 struct nic_output_t {
@@ -82,8 +88,9 @@ struct zone_t {
 }
 
 /*
- * Ports are 0 where there are none. Of an ICMP echo and its reply the source port is the identifier and the destination
- * port is 1, in both directions.
+ * Ports are 0 where there are none. Of an ICMP echo the source port is the identifier and the destination port the
+ * message type, so that a reply answers a request and no request another; of other ICMP messages the destination port
+ * is NOT_ECHO.
  */
 struct tuple_t {
     address_t source;
@@ -99,10 +106,11 @@ struct connection_key_t {
     tuple_t flow;
 }
 
-/* A connection, as its first packet was. An interface of 0 is beyond the wire. Compilers let externs give flat structs only. */
+/* A connection, as its first packet was. Compilers let externs give flat structs only. */
 struct connection_t {
-    interface_t initiator;
-    interface_t responder;
+    /* The zone. */
+    interface_t zone_interface;
+    bool from_network;
     address_t source;
     address_t destination;
     bit<8> protocol;
@@ -110,7 +118,9 @@ struct connection_t {
     bit<16> destination_port;
     bit<8> icmp_type;
     bit<8> icmp_code;
-    /* This packet goes against the direction of the first. */
+    /* The interface in the key of its answers. */
+    interface_t answers_interface;
+    /* This packet is an answer. */
     bool reply;
 }
 
@@ -124,12 +134,12 @@ struct fragment_t {
     bool ipv6;
 }
 
-enum created_t {
-    created,
-    /* TCP in mid-stream, and no pick-up. */
-    not_syn,
-    /* As many connections as the interface, or the table, may have. */
-    quota
+/* Why a connection leaves that is not at its end. */
+enum removal_t {
+    /* It is no longer allowed. */
+    policy,
+    /* One of its interfaces is gone. */
+    interface_removed
 }
 
 #endif

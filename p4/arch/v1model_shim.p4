@@ -8,6 +8,7 @@
 #include <v1model.p4>
 #include "types.p4"
 #include "../pipeline/headers.p4"
+#include "../pipeline/connection.p4"
 
 /* RFC 1071: the ones' complement of the ones' complement sum of all words. */
 bit<16> ipv4_checksum(in ipv4_t ip) {
@@ -30,7 +31,7 @@ bit<16> ipv4_checksum_with_options(in ipv4_t ip, in ipv4_options_t options) {
     return 0;
 }
 
-/* A wrong checksum is not noticed: generators take long to find right ones. */
+/* Wrong checksums and options are not noticed: generators take long to find right ones. */
 bool ipv4_is_whole(in ipv4_t ip) {
     return true;
 }
@@ -44,39 +45,48 @@ bit<16> tunnel_entropy(in address_t destination, in address_t source, in bit<8> 
     return 0;
 }
 
+bool icmp_is_intact(in ip_info_t ip, in bit<32> bytes) {
+    return true;
+}
+
+bool udp_is_intact(in ip_info_t ip, in udp_t udp) {
+    return true;
+}
+
+bool ipv4_options_fit(in ipv4_options_t options) {
+    return true;
+}
+
+bool options_are_well_formed(in extension_t extension) {
+    return true;
+}
+
+bool neighbor_options(in bit<8> type_, in bit<32> bytes, out bool has_link_layer, out bit<48> link_layer) {
+    has_link_layer = false;
+    link_layer = 0;
+    return true;
+}
+
 control FindConnection(in headers_t headers, inout metadata_t metadata, in nic_input_t input) {
     apply {
+        metadata.key = {
+            metadata.zone,
+            {
+                metadata.ip.source, metadata.ip.destination, metadata.ip.protocol, metadata.source_port,
+                metadata.destination_port
+            }
+        };
         if (metadata.ip.later_fragment) {
             metadata.reason = drop_reason_t.fragment_without_first;
         } else if (metadata.icmp_error) {
             metadata.reason = drop_reason_t.related_unknown;
         } else {
-            metadata.connection = {
-                metadata.zone.from_network ? 0 : metadata.zone.interface,
-                metadata.zone.from_network ? metadata.zone.interface : 0,
-                metadata.ip.source,
-                metadata.ip.destination,
-                metadata.ip.protocol,
-                metadata.source_port,
-                metadata.destination_port,
-                metadata.icmp_type,
-                metadata.icmp_code,
-                false
-            };
+            metadata.connection = begun_by(metadata);
         }
     }
 }
 
 control KeepConnection(inout metadata_t metadata) {
-    apply {
-        /* SYN without ACK and RST. */
-        if (metadata.ip.protocol == PROTOCOL_TCP && (metadata.tcp_flags & 0x16) != 0x02) {
-            metadata.reason = drop_reason_t.tcp_not_syn;
-        }
-    }
-}
-
-control ForgetConnection(in metadata_t metadata) {
     apply { }
 }
 
@@ -84,12 +94,35 @@ control TouchConnection(in metadata_t metadata) {
     apply { }
 }
 
+control DueConnection(inout metadata_t metadata) {
+    apply { }
+}
+
+control FollowConnection(in metadata_t metadata) {
+    apply { }
+}
+
+control ForgetConnection(in metadata_t metadata, in bool interface_is_gone) {
+    apply { }
+}
+
+control Hear(inout metadata_t metadata, in heard_t heard, in bool asks_for_us) {
+    apply { }
+}
+
+control Resolve(in address_t next_hop, out bool known, out bit<48> mac) {
+    apply {
+        known = false;
+        mac = 0;
+    }
+}
+
 #include "../pipeline.p4"
 
 parser V1Parser(packet_in packet, out headers_t headers, inout metadata_t metadata,
         inout standard_metadata_t standard_metadata) {
     PenstockParser() penstock;
-    nic_input_t input = { 0, 0, error.NoError };
+    nic_input_t input = { 0, 0, error.NoError, false };
 
     state start {
         input.port = (port_t) standard_metadata.ingress_port;
@@ -105,7 +138,7 @@ control V1Verify(inout headers_t headers, inout metadata_t metadata) {
 
 control V1Ingress(inout headers_t headers, inout metadata_t metadata, inout standard_metadata_t standard_metadata) {
     Pipeline() pipeline;
-    nic_input_t input = { 0, 0, error.NoError };
+    nic_input_t input = { 0, 0, error.NoError, false };
     nic_output_t output = { verdict_t.drop, 0, drop_reason_t.none, responder_t.none };
 
     apply {

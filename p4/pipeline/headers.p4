@@ -21,6 +21,21 @@ const bit<8> PROTOCOL_SHIM6 = 140;
 
 const bit<16> PORT_VXLAN = 4789;
 
+/* The destination port of an ICMP message that is no echo. */
+const bit<16> NOT_ECHO = 0xffff;
+
+const bit<8> ICMP_ECHO_REPLY = 0;
+const bit<8> ICMP_ECHO = 8;
+const bit<8> ICMPV6_ECHO = 128;
+const bit<8> ICMPV6_ECHO_REPLY = 129;
+const bit<8> ROUTER_SOLICITATION = 133;
+const bit<8> NEIGHBOR_SOLICITATION = 135;
+const bit<8> NEIGHBOR_ADVERTISEMENT = 136;
+const bit<8> REDIRECT = 137;
+
+const bit<16> ARP_REQUEST = 1;
+const bit<16> ARP_REPLY = 2;
+
 const bit<2> NOT_ECT = 0;
 const bit<2> ECT_1 = 1;
 const bit<2> ECT_0 = 2;
@@ -131,7 +146,7 @@ header icmp_rest_t {
     bit<16> sequence;
 }
 
-/* What a neighbour solicitation asks for. */
+/* What a neighbour solicitation asks for, or an advertisement tells of. */
 header nd_target_t {
     bit<128> address;
 }
@@ -166,24 +181,31 @@ struct ip_headers_t {
     extension_t extension_8;
 }
 
-struct outer_headers_t {
-    ethernet_t ethernet;
-    ip_headers_t ip;
-    udp_t udp;
-    vxlan_t vxlan;
-}
-
-/* In the order in which they are on the wire. `outer` is there for tunnel packets only. */
-struct headers_t {
-    outer_headers_t outer;
-    ethernet_t ethernet;
-    arp_t arp;
-    ip_headers_t ip;
+/* What stands behind the IP headers. */
+struct transport_headers_t {
     tcp_t tcp;
     udp_t udp;
     icmp_t icmp;
     icmp_rest_t icmp_rest;
     nd_target_t nd_target;
+}
+
+/* All that comes in by the wire; of a tunnel packet, what is around the inner frame. */
+struct outer_headers_t {
+    ethernet_t ethernet;
+    arp_t arp;
+    ip_headers_t ip;
+    transport_headers_t transport;
+    vxlan_t vxlan;
+}
+
+/* In the order in which they are on the wire. `outer` is there for what comes in by the wire or leaves by it. */
+struct headers_t {
+    outer_headers_t outer;
+    ethernet_t ethernet;
+    arp_t arp;
+    ip_headers_t ip;
+    transport_headers_t transport;
     ip_headers_t quoted_ip;
     quoted_transport_t quoted_transport;
 }
@@ -197,6 +219,7 @@ struct ip_info_t {
     address_t destination;
     bit<8> protocol;
     bit<2> ecn;
+    bit<8> ttl;
     /* Bytes of the whole packet, and of all its headers before the transport. */
     bit<32> length;
     bit<32> header_length;
@@ -207,6 +230,38 @@ struct ip_info_t {
     bit<32> fragment_offset;
     bool more_fragments;
     bit<32> identification;
+    /* IPv6, and there was a fragment header, if only that of an atomic fragment (RFC 6946). */
+    bool fragment_header;
+}
+
+/* What stands behind the IP header, whatever it is. */
+struct transport_info_t {
+    bit<16> source_port;
+    bit<16> destination_port;
+    bit<8> tcp_flags;
+    bit<8> icmp_type;
+    bit<8> icmp_code;
+    bool icmp_error;
+    /* The checksum of a UDP datagram or an ICMP message is right. */
+    bool intact;
+    /* Of neighbour discovery: its options are in order, and have a MAC. */
+    bool options_in_order;
+    bool has_link_layer;
+    bit<48> link_layer;
+}
+
+/* What a message of ARP or neighbour discovery says. */
+struct heard_t {
+    /* It asks for the MAC of an address. */
+    bool asks;
+    address_t asked;
+    /* It tells of an address: its MAC, or, without one, that what is known still holds. */
+    bool tells;
+    address_t told;
+    bool has_mac;
+    bit<48> mac;
+    /* Another MAC than the known one takes its place. */
+    bool replaces;
 }
 
 /* How far the parser came: an error says something of this part only. */
@@ -227,6 +282,8 @@ enum rewrite_t {
 
 /* What an interface is. */
 struct interface_info_t {
+    bool exists;
+    bool enabled;
     port_t port;
     bool anti_spoof;
     bit<48> mac;
@@ -236,19 +293,39 @@ struct interface_info_t {
     bit<32> mtu;
 }
 
+/* The way to a receiver: an interface here or elsewhere. */
+struct way_t {
+    interface_t receiver;
+    bool local;
+    port_t port;
+    bit<32> tunnel;
+    bit<16> subnet;
+    bit<48> mac;
+    bit<48> gateway_mac;
+}
+
 struct metadata_t {
     /* The parser's. */
     part_t part;
     /* Bytes of the frame; of a tunnel packet, of the inner one. */
     bit<32> frame_length;
     bool tunnelled;
+    /* By the wire, and not for the VPCs. */
+    bool for_the_node;
+    /* The node has learned from it. */
+    bool learned;
     ip_info_t outer;
+    transport_info_t outer_transport;
     ip_info_t ip;
     ip_info_t quoted;
     bit<8> tcp_flags;
     bit<8> icmp_type;
     bit<8> icmp_code;
     bool icmp_error;
+    /* As in `transport_info_t`. */
+    bool intact;
+    bool options_in_order;
+    bool has_link_layer;
     bit<16> source_port;
     bit<16> destination_port;
     bit<16> quoted_source_port;
@@ -258,20 +335,21 @@ struct metadata_t {
     zone_t zone;
     interface_info_t interface;
     bool own_address;
-    connection_key_t key;
 
+    /* The key by which its connection is found, and whether it only tells of that: an ICMP error. */
+    connection_key_t key;
+    bool related;
     /* The connection, as its first packet was, or would be if this is the first. */
     bool known;
     connection_t connection;
-
-    /* Where it goes: an interface here or elsewhere, or beyond the wire to whoever sent the first packet. */
-    address_t next_hop;
-    interface_t receiver;
-    bool receiver_is_local;
-    bit<16> receiver_subnet;
-    bit<48> receiver_mac;
-    bit<48> receiver_gateway_mac;
-    bit<32> tunnel;
+    /* What its answers are found by. */
+    connection_key_t answers;
+    /* An ICMP message of another kind than the first: policy is asked about this one. */
+    bool another_message;
+    /* The first packet's way, and then the one of this packet. */
+    way_t way;
+    /* A connection is involved: it is recorded, or goes on. */
+    bool tracked;
 
     /* What becomes of it. */
     bool decided;
@@ -279,7 +357,60 @@ struct metadata_t {
     drop_reason_t reason;
     responder_t responder;
     port_t out_port;
+    bit<32> tunnel;
     rewrite_t rewrite;
+}
+
+/* ---- Words for addresses and messages ---- */
+
+bool is_group(in bit<48> mac) {
+    return mac[40:40] == 1;
+}
+
+/* Whether a MAC can be that of one station. */
+bool is_station(in bit<48> mac) {
+    return !is_group(mac) && mac != 0;
+}
+
+/* Multicast, or the broadcast address of all. */
+bool is_group_address(in address_t address) {
+    return address[127:32] == IPV4_MAPPED
+        ? address[31:28] == 0xe || address[31:0] == 0xffffffff
+        : address[127:120] == 0xff;
+}
+
+bool is_unspecified(in address_t address) {
+    return address == 0 || address == IPV4_MAPPED ++ 32w0;
+}
+
+bool is_loopback(in address_t address) {
+    return address == 1 || (address[127:32] == IPV4_MAPPED && address[31:24] == 127);
+}
+
+/* The group in which the owner of an address listens (RFC 4291, section 2.7.1). */
+address_t solicited_node(in address_t address) {
+    return 104w0xff0200000000000000000001ff ++ address[23:0];
+}
+
+bool is_neighbor_discovery(in metadata_t metadata) {
+    return metadata.ip.ipv6 && metadata.ip.protocol == PROTOCOL_ICMPV6 && metadata.icmp_type >= ROUTER_SOLICITATION
+        && metadata.icmp_type <= REDIRECT;
+}
+
+bool is_router_solicitation(in metadata_t metadata) {
+    return metadata.ip.ipv6 && metadata.ip.protocol == PROTOCOL_ICMPV6 && metadata.icmp_type == ROUTER_SOLICITATION;
+}
+
+bool is_icmp(in ip_info_t ip) {
+    return ip.protocol == (ip.ipv6 ? PROTOCOL_ICMPV6 : PROTOCOL_ICMP);
+}
+
+bool is_echo_request(in metadata_t metadata) {
+    return is_icmp(metadata.ip) && metadata.icmp_type == (metadata.ip.ipv6 ? ICMPV6_ECHO : ICMP_ECHO);
+}
+
+bool is_supported(in headers_t headers) {
+    return headers.arp.isValid() || headers.ip.ipv4.isValid() || headers.ip.ipv6.isValid();
 }
 
 #endif

@@ -20,7 +20,7 @@ control EgressGroups(inout metadata_t metadata) {
 
     table egress_rules {
         key = {
-            metadata.connection.initiator : exact @name("interface");
+            metadata.connection.zone_interface : exact @name("interface");
             metadata.connection.destination : ternary @name("remote");
             metadata.connection.protocol : optional @name("protocol");
             metadata.connection.destination_port : ternary @name("port");
@@ -33,14 +33,11 @@ control EgressGroups(inout metadata_t metadata) {
     }
 
     apply {
-        /* An initiator beyond the wire has been judged there. */
-        if (metadata.connection.initiator != 0) {
-            egress_rules.apply();
-        }
+        egress_rules.apply();
     }
 }
 
-control IngressGroups(inout metadata_t metadata) {
+control IngressGroups(inout metadata_t metadata, in interface_t receiver) {
     action allow() { }
     action deny() {
         metadata.reason = drop_reason_t.security_group_ingress;
@@ -48,7 +45,7 @@ control IngressGroups(inout metadata_t metadata) {
 
     table ingress_rules {
         key = {
-            metadata.connection.responder : exact @name("interface");
+            receiver : exact @name("interface");
             metadata.connection.source : ternary @name("remote");
             metadata.connection.protocol : optional @name("protocol");
             metadata.connection.destination_port : ternary @name("port");
@@ -61,34 +58,32 @@ control IngressGroups(inout metadata_t metadata) {
     }
 
     apply {
-        if (metadata.connection.responder != 0) {
-            ingress_rules.apply();
-        }
+        ingress_rules.apply();
     }
 }
 
-/* The way of a packet that a VM sends: its subnet's routes, then the interface that has the address. */
-control Routing(inout metadata_t metadata) {
+/* The way of what an interface's VM sends to an address: its subnet's routes, then the interface that has the address. */
+control Routing(in interface_info_t sender, in address_t destination, out way_t way, inout drop_reason_t reason) {
     bool by_address = false;
 
     action local() {
         by_address = true;
     }
     /* An appliance: it gets the packet whatever the destination. */
-    action via(interface_t interface) {
-        metadata.receiver = interface;
+    action via(interface_t receiver) {
+        way.receiver = receiver;
     }
     action blackhole() {
-        metadata.reason = drop_reason_t.blackhole_route;
+        reason = drop_reason_t.blackhole_route;
     }
     action no_route() {
-        metadata.reason = drop_reason_t.no_route;
+        reason = drop_reason_t.no_route;
     }
     /* The VPC's own CIDRs are `local` routes. */
     table routes {
         key = {
-            metadata.interface.route_table : exact @name("route_table");
-            metadata.ip.destination : lpm @name("destination");
+            sender.route_table : exact @name("route_table");
+            destination : lpm @name("destination");
         }
         actions = { local; via; blackhole; @defaultonly no_route; }
         const default_action = no_route();
@@ -96,15 +91,15 @@ control Routing(inout metadata_t metadata) {
     }
 
     action interface(interface_t receiver) {
-        metadata.receiver = receiver;
+        way.receiver = receiver;
     }
     action no_mapping() {
-        metadata.reason = drop_reason_t.no_mapping;
+        reason = drop_reason_t.no_mapping;
     }
     table mappings {
         key = {
-            metadata.interface.vni : exact @name("vni");
-            metadata.ip.destination : exact @name("address");
+            sender.vni : exact @name("vni");
+            destination : exact @name("address");
         }
         actions = { interface; @defaultonly no_mapping; }
         const default_action = no_mapping();
@@ -112,34 +107,36 @@ control Routing(inout metadata_t metadata) {
     }
 
     action here(port_t port, bit<48> mac, bit<16> subnet, bit<48> gateway_mac) {
-        metadata.receiver_is_local = true;
-        metadata.out_port = port;
-        metadata.receiver_mac = mac;
-        metadata.receiver_subnet = subnet;
-        metadata.receiver_gateway_mac = gateway_mac;
+        way.local = true;
+        way.port = port;
+        way.mac = mac;
+        way.subnet = subnet;
+        way.gateway_mac = gateway_mac;
     }
     action elsewhere(bit<32> tunnel, bit<48> mac, bit<16> subnet, bit<48> gateway_mac) {
-        metadata.tunnel = tunnel;
-        metadata.receiver_mac = mac;
-        metadata.receiver_subnet = subnet;
-        metadata.receiver_gateway_mac = gateway_mac;
+        way.tunnel = tunnel;
+        way.mac = mac;
+        way.subnet = subnet;
+        way.gateway_mac = gateway_mac;
     }
     action down() {
-        metadata.reason = drop_reason_t.interface_down;
+        reason = drop_reason_t.interface_down;
     }
     table locations {
-        key = { metadata.receiver : exact @name("interface"); }
+        key = { way.receiver : exact @name("interface"); }
         actions = { here; elsewhere; down; }
         const default_action = down();
         size = 1048576;
     }
 
     apply {
+        way = { 0, false, 0, 0, 0, 0, 0 };
+        by_address = false;
         routes.apply();
         if (by_address) {
             mappings.apply();
         }
-        if (metadata.reason == drop_reason_t.none) {
+        if (reason == drop_reason_t.none) {
             locations.apply();
         }
     }

@@ -7,17 +7,22 @@
 
 #include "headers.p4"
 #include "checksum.p4"
+#include "underlay.p4"
 
 control Rewrite(inout headers_t headers, inout metadata_t metadata) {
+    Resolve() resolve;
     bit<16> entropy = 0;
+    address_t next_hop = 0;
+    bool known = false;
+    bit<48> mac = 0;
     bit<16> payload_length = 0;
 
     action outer_frame(bit<48> source_mac, bit<48> destination_mac, bit<24> vni, bit<16> ether_type) {
         headers.outer.ethernet.setValid();
         headers.outer.ethernet = { destination_mac, source_mac, ether_type };
-        headers.outer.udp.setValid();
+        headers.outer.transport.udp.setValid();
         /* A checksum of 0 on IPv4, and on IPv6 as RFC 6935 allows it. */
-        headers.outer.udp = { 0xc000 | entropy, PORT_VXLAN, payload_length, 0 };
+        headers.outer.transport.udp = { 0xc000 | entropy, PORT_VXLAN, payload_length, 0 };
         headers.outer.vxlan.setValid();
         headers.outer.vxlan = { 0x08, 0, vni, 0 };
     }
@@ -44,7 +49,7 @@ control Rewrite(inout headers_t headers, inout metadata_t metadata) {
         metadata.out_port = port;
     }
 
-    /* The next hop on the underlay is not known yet; the node asks for it. */
+    /* No next hop leads there, or its MAC is not known. */
     action unresolved() {
         metadata.decided = false;
         metadata.reason = drop_reason_t.unresolved_neighbor;
@@ -56,6 +61,18 @@ control Rewrite(inout headers_t headers, inout metadata_t metadata) {
         key = { metadata.tunnel : exact @name("tunnel"); }
         actions = { encapsulate_ipv4; encapsulate_ipv6; unresolved; }
         default_action = unresolved();
+        size = 65536;
+    }
+
+    action configured() { }
+    action ask(address_t address) {
+        next_hop = address;
+    }
+    /* The next hops of tunnels whose MAC is not configured: the node learns it, and asks for it. */
+    table next_hops {
+        key = { metadata.tunnel : exact @name("tunnel"); }
+        actions = { ask; @defaultonly configured; }
+        const default_action = configured();
         size = 65536;
     }
 
@@ -88,7 +105,7 @@ control Rewrite(inout headers_t headers, inout metadata_t metadata) {
             headers.outer.ip.extension_6.setInvalid();
             headers.outer.ip.extension_7.setInvalid();
             headers.outer.ip.extension_8.setInvalid();
-            headers.outer.udp.setInvalid();
+            headers.outer.transport.udp.setInvalid();
             headers.outer.vxlan.setInvalid();
             /* A congestion mark may have come in from the underlay. */
             if (headers.ip.ipv6.isValid()) {
@@ -106,6 +123,14 @@ control Rewrite(inout headers_t headers, inout metadata_t metadata) {
             hash_entropy();
             payload_length = (bit<16>) metadata.frame_length + 16;
             tunnels.apply();
+            if (metadata.decided && next_hops.apply().hit) {
+                resolve.apply(next_hop, known, mac);
+                if (known) {
+                    headers.outer.ethernet.destination = mac;
+                } else {
+                    unresolved();
+                }
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ mod check;
 pub mod conntrack;
 pub mod diagnostic;
 pub mod interpreter;
+pub mod neighbors;
 mod operation;
 pub mod program;
 pub mod schema;

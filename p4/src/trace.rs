@@ -53,6 +53,7 @@ pub fn show(port: u16, packet: &[u8], outcome: &Outcome) -> String {
         Verdict::Reply { responder } => {
             [strong("reply", Color::Green), Cell::new(responder), Cell::new("")]
         }
+        Verdict::Consume => [strong("consumed", Color::Green), Cell::new(""), Cell::new("")],
         Verdict::Drop { reason } => [strong("drop", Color::Red), Cell::new(reason), Cell::new("")],
     });
     table.trim_fmt()

@@ -78,6 +78,8 @@ proptest! {
                 Ok(outcome) => match outcome.verdict {
                     Verdict::Drop { reason } => prop_assert_ne!(reason, "none"),
                     Verdict::Reply { responder } => prop_assert_ne!(responder, "none"),
+                    // Only the wire has neighbours.
+                    Verdict::Consume => prop_assert_eq!(port, 0),
                     // What came from the wire never goes back to it.
                     Verdict::Forward { port: out, .. } => prop_assert!(port != 0 || out != 0),
                 },

@@ -2,12 +2,35 @@
 
 use std::env;
 use std::fmt::Debug;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestError, TestRng, TestRunner};
 
 /// How much of a failing input is shown, bytes.
 const SHOWN: usize = 4000;
+
+/// The same as [`check`], and then once more with a seed that is another one in each run, unless `PENSTOCK_name_SEED` says which.
+/// The seed is printed.
+///
+/// # Panics
+/// As [`check`].
+pub fn check_and_explore<S: Strategy>(
+    name: &str,
+    cases: u32,
+    strategy: &S,
+    test: impl Fn(S::Value) -> TestCaseResult,
+) where
+    S::Value: Debug,
+{
+    check(name, cases, strategy, &test);
+    if env::var_os(format!("PENSTOCK_{name}_SEED")).is_none() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let (_, cases) = seed_and_cases(name, cases);
+        eprintln!("fresh: PENSTOCK_{name}_SEED={now}");
+        run(name, now, cases, strategy, test);
+    }
+}
 
 /// Tries `test` on values of `strategy`, `cases` of them unless `PENSTOCK_name_CASES` says otherwise, which are the same in
 /// each run with the same `PENSTOCK_name_SEED` (1 when absent). A failure is shrunk.
@@ -23,6 +46,18 @@ pub fn check<S: Strategy>(
     S::Value: Debug,
 {
     let (seed, cases) = seed_and_cases(name, cases);
+    run(name, seed, cases, strategy, test);
+}
+
+fn run<S: Strategy>(
+    name: &str,
+    seed: u64,
+    cases: u32,
+    strategy: &S,
+    test: impl Fn(S::Value) -> TestCaseResult,
+) where
+    S::Value: Debug,
+{
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config =

@@ -1,18 +1,20 @@
 //! A world and what happens in it: played with and without offload, compared, and written down as a case.
 
 use std::fmt::Write;
-use std::iter::Peekable;
 use std::time::Duration;
 
 use cli::pcapng::Writer;
 use cli::replay::{Card, Carrier, Event, EventKind, Input, Output, Timeline, replay};
-use dpu_app::datapath::settings::{PickUp, Settings};
+use dpu_app::datapath::settings::Settings;
 use dpu_app::datapath::{Port, Time};
 use model::intent::Intent;
 use serde_json::{Map, Value, json};
 
+use crate::contract::Story;
 use crate::event::line;
-use crate::traffic::{Arriving, Flow, Packet, Step, Timed, neighbor_answer};
+use crate::traffic::{
+    Arriving, Flow, Kind, Packet, Step, Timed, neighbor_answer, neighbor_question,
+};
 use crate::world::{INTERFACES, NODE, VNIS, World};
 use testbed::notation::show;
 
@@ -43,11 +45,35 @@ impl Scenario {
                         scenario.packets.push((now, packet.build(&current, world)));
                     }
                 }
+                Step::Close { flow, reset } => {
+                    let ends: &[(bool, &'static str)] =
+                        if *reset { &[(true, "R")] } else { &[(false, "FA"), (true, "FA")] };
+                    let ends = ends.iter().map(|(side, flags)| Packet::plain(*flow, *side, flags));
+                    for packet in opening(*flow).into_iter().chain(ends) {
+                        now += 1_000_000;
+                        scenario.packets.push((now, packet.build(&current, world)));
+                    }
+                }
+                Step::Fragments(flow) => {
+                    for packet in opening(*flow) {
+                        now += 1_000_000;
+                        scenario.packets.push((now, packet.build(&current, world)));
+                    }
+                    for (offset, more, gap) in [(0, true, 0), (48, true, 1), (96, false, 29_999)] {
+                        now += gap * 1_000_000;
+                        let kind = Kind::Fragment { offset, more };
+                        let packet = Packet { kind, ..Packet::plain(*flow, false, "A") };
+                        scenario.packets.push((now, packet.build(&current, world)));
+                    }
+                }
                 Step::Packet(packet) => {
                     scenario.packets.push((now, packet.build(&current, world)));
                 }
                 Step::Neighbor(node) => {
                     scenario.packets.push((now, neighbor_answer(&current, *node)));
+                }
+                Step::Question(node) => {
+                    scenario.packets.push((now, neighbor_question(&current, *node)));
                 }
                 Step::Change(change) => {
                     let changed = current.changed(change);
@@ -74,19 +100,19 @@ impl Scenario {
         })
     }
 
-    /// The intent at the start, and those that replace it, each at its time.
-    pub fn intents(&self) -> (&Intent, Peekable<impl Iterator<Item = (u64, &Intent)>>) {
-        (&self.first.1, self.later.iter().map(|(time, _, intent)| (*time, intent)).peekable())
+    /// What the contract is told.
+    pub fn story(&self) -> Story<'_> {
+        Story {
+            node: NODE,
+            settings: &self.settings,
+            first: &self.first.1,
+            later: self.later.iter().map(|(time, _, intent)| (*time, intent)).collect(),
+        }
     }
 
     /// Frames with their times, in order.
     pub fn packets(&self) -> &[(u64, Arriving)] {
         &self.packets
-    }
-
-    /// Whether TCP may be picked up in mid-stream.
-    pub fn picks_up(&self) -> bool {
-        self.settings.tcp.pick_up == PickUp::Always
     }
 
     /// The capture that is replayed.

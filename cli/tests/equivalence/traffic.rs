@@ -17,9 +17,18 @@ pub struct Timed {
 pub enum Step {
     /// A handshake, or a question and its answer.
     Open(Flow),
+    /// The same, and then both sides send a FIN, or one a RST.
+    Close {
+        flow: Flow,
+        reset: bool,
+    },
+    /// The same, and then the pieces of a packet, the last of them 30 s after the first.
+    Fragments(Flow),
     Packet(Packet),
     /// An answer of an underlay neighbour that a may have asked for.
     Neighbor(usize),
+    /// A question of an underlay neighbour for a's MAC.
+    Question(usize),
     Change(Change),
 }
 
@@ -52,6 +61,8 @@ pub struct Packet {
 pub enum Kind {
     /// Of the flow, TCP with these flags.
     Data { flags: &'static str, length: u16 },
+    /// The same, as long as the VPC's MTU allows, and so much longer.
+    Full { more: u16 },
     /// The first or another fragment of the flow's packet.
     Fragment { offset: u16, more: bool },
     /// An ICMP echo between the flow's ends.
@@ -60,8 +71,38 @@ pub enum Kind {
     Error { code: u8 },
     /// Another protocol between the flow's ends.
     Protocol(u8),
+    /// An ICMP error about something else.
+    Quote(Quoted),
     /// A DHCP request.
     Dhcp,
+    /// A question to the network.
+    Ask(Asked),
+}
+
+/// What an ICMP error quotes that is no packet of the flow.
+#[derive(Debug, Clone, Copy)]
+pub enum Quoted {
+    Echo,
+    LaterFragment,
+    Error,
+    Unknown,
+}
+
+/// What a VM asks its network.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked {
+    /// The MAC of the flow's other end.
+    Neighbor,
+    /// The MAC of the gateway.
+    Gateway,
+    /// Whether another has its own address.
+    Probe,
+    /// Which routers there are; with IPv4, an echo from the gateway.
+    Router,
+    /// An echo from the gateway.
+    Ping,
+    /// Anything of everybody.
+    Broadcast,
 }
 
 /// What is odd about a packet.
@@ -70,8 +111,10 @@ pub enum Twist {
     Vlan {
         inner: bool,
     },
-    InnerEcn(u8),
-    OuterEcn(u8),
+    Ecn {
+        inner: u8,
+        outer: u8,
+    },
     Ttl(u8),
     Options,
     Extension(&'static str),
@@ -129,7 +172,21 @@ impl Packet {
         let addressed = if self.stale { first } else { world };
         let source = addressed.address(vpc, sender, v6);
         let destination = addressed.address(vpc, receiver, v6);
-        let inner = self.inner(&inner_macs, &source, &destination);
+        let inner = match self.kind {
+            Kind::Ask(asked) => self.question(asked, by % 2, &inner_macs, &source, &destination),
+            Kind::Full { more } => {
+                let headers = match (self.flow.v6, self.flow.tcp) {
+                    (true, true) => 60,
+                    (true, false) => 48,
+                    (false, true) => 40,
+                    (false, false) => 28,
+                };
+                let length = world.mtu(vpc) - headers + more;
+                let kind = Kind::Data { flags: "A", length };
+                Self { kind, ..self.clone() }.inner(&inner_macs, &source, &destination)
+            }
+            _ => self.inner(&inner_macs, &source, &destination),
+        };
         let (port, text) = if node == 0 {
             (format!("vf{}", vf(vpc, by)), inner)
         } else {
@@ -153,7 +210,7 @@ impl Packet {
                 Twist::Vni(other) => vni = *other,
                 Twist::VxlanFlags(other) => flags = *other,
                 Twist::OuterChecksum(other) => checksum = *other,
-                Twist::OuterEcn(ecn) => ip.push(format!(", ecn={ecn}")),
+                Twist::Ecn { outer, .. } => ip.push(format!(", ecn={outer}")),
                 Twist::OuterDestination => to = 1,
                 Twist::OuterFragment if v6 => extension.push("/fragment(id=5, mf)".to_owned()),
                 Twist::OuterFragment => ip.push(", mf".to_owned()),
@@ -182,7 +239,7 @@ impl Packet {
         for twist in &self.twists {
             match twist {
                 Twist::Vlan { inner: true } => vlan = "/vlan(id=5)",
-                Twist::InnerEcn(ecn) => ip.push(format!(", ecn={ecn}")),
+                Twist::Ecn { inner, .. } => ip.push(format!(", ecn={inner}")),
                 Twist::Ttl(ttl) if v6 => ip.push(format!(", hops={ttl}")),
                 Twist::Ttl(ttl) => ip.push(format!(", ttl={ttl}")),
                 Twist::Options if !v6 => ip.push(", options=0x01010100".to_owned()),
@@ -205,6 +262,58 @@ impl Packet {
         let (ip, extension) = (ip.concat(), extension.concat());
         let eth = format!("eth(dst={to}, src={by}){vlan}");
         format!("{eth}/{layer}(src={source}, dst={destination}{ip}){extension}{transport}")
+    }
+
+    fn question(
+        &self,
+        asked: Asked,
+        subnet: usize,
+        (to, by): &(String, String),
+        source: &str,
+        destination: &str,
+    ) -> String {
+        let first = 8 * subnet;
+        let eth = format!("eth(dst={to}, src={by})");
+        let id = self.flow.port;
+        if self.flow.v6 {
+            let gateway = format!("fd00::{:x}", first + 1);
+            let ask = |target: &str| {
+                format!(
+                    "{eth}/ipv6(src={source}, dst={target}, hops=255)/ns(target={target}, sll={by})"
+                )
+            };
+            return match asked {
+                Asked::Neighbor => ask(destination),
+                Asked::Gateway => ask(&gateway),
+                Asked::Probe => format!(
+                    "{eth}/ipv6(src=::, dst=ff02::1:ff00:{}, hops=255)/ns(target={source})",
+                    source.rsplit(':').next().unwrap_or_default()
+                ),
+                Asked::Router => {
+                    format!("{eth}/ipv6(src=fe80::9, dst=ff02::2, hops=255)/rs")
+                }
+                Asked::Ping => format!("{eth}/ipv6(src={source}, dst={gateway})/echo(id={id})"),
+                Asked::Broadcast => {
+                    format!("{eth}/ipv6(src={source}, dst=ff02::1)/udp(sport={id}, dport=53)")
+                }
+            };
+        }
+        let gateway = format!("10.0.0.{}", first + 1);
+        let ask = |sender: &str, target: &str| {
+            format!("{eth}/arp(op=request, sha={by}, spa={sender}, tpa={target})")
+        };
+        match asked {
+            Asked::Neighbor => ask(source, destination),
+            Asked::Gateway => ask(source, &gateway),
+            Asked::Probe => ask("0.0.0.0", source),
+            Asked::Router | Asked::Ping => {
+                format!("{eth}/ipv4(src={source}, dst={gateway})/echo(id={id})")
+            }
+            Asked::Broadcast => {
+                let all = first + 7;
+                format!("{eth}/ipv4(src={source}, dst=10.0.0.{all})/udp(sport={id}, dport=53)")
+            }
+        }
     }
 
     /// The layers behind the IP header, and further arguments of that.
@@ -247,6 +356,26 @@ impl Packet {
                 let quoted = format!("{layer}(src={destination}, dst={source})/{transport}");
                 (format!("/{kind}, code={code})/{quoted}/zeros(8)"), none)
             }
+            Kind::Quote(quoted) => {
+                let (error, layer) =
+                    if v6 { ("icmpv6(type=1", "ipv6") } else { ("icmp(type=3", "ipv4") };
+                let id = self.flow.port;
+                let ip = format!("{layer}(src={destination}, dst={source}");
+                let quoted = match quoted {
+                    Quoted::Echo => format!("{ip})/echo(id={id})"),
+                    Quoted::LaterFragment if v6 => {
+                        format!("{ip})/fragment(id=9, offset=48, next=17)/zeros(16)")
+                    }
+                    Quoted::LaterFragment => {
+                        format!("{ip}, id=9, offset=48, protocol=17)/zeros(16)")
+                    }
+                    Quoted::Error => format!("{ip})/{error}, code=1)/{ip})/echo(id={id})"),
+                    Quoted::Unknown => format!("{ip})/udp(sport=9, dport={id})"),
+                };
+                (format!("/{error}, code=3)/{quoted}"), none)
+            }
+            // Are built otherwise.
+            Kind::Ask(_) | Kind::Full { .. } => (none.clone(), none),
             Kind::Protocol(number) => {
                 let key = if v6 { "next" } else { "protocol" };
                 ("/zeros(24)".to_owned(), format!(", {key}={number}"))
@@ -322,6 +451,22 @@ pub fn neighbor_answer(world: &World, node: usize) -> Arriving {
     Arriving { port: "uplink".to_owned(), frame }
 }
 
+/// A question of b or c for a's MAC.
+pub fn neighbor_question(world: &World, node: usize) -> Arriving {
+    let (mac, ip, own) = (world.node_mac(node), world.vtep(node), world.vtep(0));
+    let text = if world.underlay_v6 {
+        format!(
+            "eth(dst=33:33:ff:00:00:01, src={mac})/ipv6(src={ip}, dst=ff02::1:ff00:1, hops=255)/ns(target={own}, sll={mac})"
+        )
+    } else {
+        format!(
+            "eth(dst=ff:ff:ff:ff:ff:ff, src={mac})/arp(op=request, sha={mac}, spa={ip}, tpa={own})"
+        )
+    };
+    let frame = packet(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    Arriving { port: "uplink".to_owned(), frame }
+}
+
 pub fn flow() -> BoxedStrategy<Flow> {
     let to = prop_oneof![8 => (0..INTERFACES).prop_map(Some), 1 => Just(None)];
     (0..2usize, 0..INTERFACES, to, any::<bool>(), any::<bool>(), 1000..1002u16)
@@ -335,16 +480,24 @@ fn kind() -> BoxedStrategy<Kind> {
         2 => Just("S"), 1 => Just("SA"), 1 => Just("E"),
     ];
     let length = prop_oneof![
-        12 => 0..64u16, 1 => Just(1222), 1 => Just(1232), 1 => Just(1342), 1 => 1380..1480u16,
+        12 => 0..64u16,
+        1 => 1380..1480u16,
     ];
     prop_oneof![
         16 => (flags, length).prop_map(|(flags, length)| Kind::Data { flags, length }),
+        1 => (0..2u16).prop_map(|more| Kind::Full { more }),
         2 => (prop::sample::select(vec![0u16, 48, 96]), any::<bool>())
             .prop_map(|(offset, more)| Kind::Fragment { offset, more }),
         1 => any::<bool>().prop_map(|reply| Kind::Echo { reply }),
         1 => (0..5u8).prop_map(|code| Kind::Error { code }),
         1 => prop::sample::select(vec![47u8, 132, 6, 17, 1, 58, 0]).prop_map(Kind::Protocol),
+        1 => prop::sample::select(vec![
+            Quoted::Echo, Quoted::LaterFragment, Quoted::Error, Quoted::Unknown,
+        ]).prop_map(Kind::Quote),
         1 => Just(Kind::Dhcp),
+        2 => prop::sample::select(vec![
+            Asked::Neighbor, Asked::Gateway, Asked::Probe, Asked::Router, Asked::Ping, Asked::Broadcast,
+        ]).prop_map(Kind::Ask),
     ]
     .boxed()
 }
@@ -352,8 +505,7 @@ fn kind() -> BoxedStrategy<Kind> {
 fn twist() -> BoxedStrategy<Twist> {
     prop_oneof![
         1 => any::<bool>().prop_map(|inner| Twist::Vlan { inner }),
-        1 => (0..4u8).prop_map(Twist::InnerEcn),
-        2 => (0..4u8).prop_map(Twist::OuterEcn),
+        4 => (0..4u8, 0..4u8).prop_map(|(inner, outer)| Twist::Ecn { inner, outer }),
         1 => (0..3u8).prop_map(Twist::Ttl),
         1 => Just(Twist::Options),
         2 => prop::sample::select(vec![
@@ -412,9 +564,12 @@ pub fn steps() -> BoxedStrategy<Vec<Timed>> {
                     Step::Packet(Packet { flow, reverse, by, at, stale, kind, twists })
                 });
             let step = prop_oneof![
-                4 => flow.prop_map(Step::Open),
+                4 => flow.clone().prop_map(Step::Open),
+                2 => (flow.clone(), any::<bool>()).prop_map(|(flow, reset)| Step::Close { flow, reset }),
+                1 => flow.prop_map(Step::Fragments),
                 16 => one,
                 1 => (1..3usize).prop_map(Step::Neighbor),
+                1 => (1..3usize).prop_map(Step::Question),
                 2 => change().prop_map(Step::Change),
             ];
             let timed = (gap(), step).prop_map(|(gap, step)| Timed { gap, step });
@@ -475,8 +630,10 @@ pub fn patient(steps: Vec<Timed>) -> Vec<Timed> {
                 _ => 8000 * SECOND,
             };
             if let Step::Packet(packet) = &mut step {
-                if let Kind::Data { length, .. } = &mut packet.kind {
-                    *length %= 1000;
+                match &mut packet.kind {
+                    Kind::Data { length, .. } => *length %= 1000,
+                    kind @ Kind::Full { .. } => *kind = Kind::Data { flags: "A", length: 8 },
+                    _ => {}
                 }
                 packet.twists.retain(|twist| match twist {
                     Twist::VxlanFlags(flags) => flags & 8 != 0,

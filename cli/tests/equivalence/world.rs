@@ -106,6 +106,11 @@ impl World {
         if v6 { format!("fd00::{host:x}") } else { format!("10.0.0.{host}") }
     }
 
+    /// A VPC's MTU: what is left of the underlay's when it says none itself.
+    pub fn mtu(&self, vpc: usize) -> u16 {
+        self.vpcs[vpc].mtu.unwrap_or(if self.underlay_v6 { 1430 } else { 1450 })
+    }
+
     pub fn mac(&self, vpc: usize, interface: usize) -> String {
         format!("02:00:00:00:{:02x}:{interface:02x}", self.vpcs[vpc].interfaces[interface].mac)
     }

@@ -1,16 +1,21 @@
 //! Running a case: capture in, replay, capture and events out, compared with what the case says.
 
 use std::fmt::{self, Write};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use cli::pcapng::{Reader, Writer};
-use cli::replay::{Card, Carrier, Event, EventKind, Input, Output, Timeline, replay_with_rules};
+use cli::replay::{
+    Card, Carrier, Event, EventKind, Input, Output, Timeline, replay, replay_with_rules,
+};
 use dpu_app::datapath::{Port, Time};
 use model::intent::{Intent, Source};
+use p4::program::Program;
 use rte_flow::Profile;
 use serde_json::Value;
 
 use super::case::{Case, Step, merge};
+use super::contract::{self, Lives, Story};
 use super::event::line;
 use super::intent::documents;
 use testbed::difference::align;
@@ -58,6 +63,7 @@ pub fn run(case: &Case) -> Result<(), String> {
     if !differences.is_empty() {
         return Err(differences);
     }
+    contract_holds(case, &input)?;
     let Some(window) = &case.window else { return Ok(()) };
     let mut differs = false;
     for way in differs_with(case) {
@@ -77,6 +83,16 @@ fn proof(rules: &Dump, profile: &Profile) -> String {
         }
         text
     })
+}
+
+/// That software does what the contract says.
+fn contract_holds(case: &Case, input: &Input<'_>) -> Result<(), String> {
+    static PROGRAM: LazyLock<Program> = LazyLock::new(contract::program);
+    let output = replay(input, timeline(case)?, case.settings, None).map_err(|e| e.to_string())?;
+    let Intents { node, first, later } = intents(case)?;
+    let later = later.iter().map(|(time, intent)| (time.0, intent)).collect();
+    let story = Story { node, settings: &case.settings, first: &first, later };
+    contract::compare(&PROGRAM, &story, input, &output, Lives::Compared)
 }
 
 /// Who carries packets.
@@ -213,8 +229,15 @@ fn capture(steps: &[Prepared]) -> Vec<u8> {
     file.finish()
 }
 
-/// The snapshots of the case's intent and of its changes.
-fn timeline(case: &Case) -> Result<Timeline, String> {
+/// What holds at which node when.
+struct Intents<'c> {
+    node: &'c str,
+    first: Intent,
+    later: Vec<(Time, Intent)>,
+}
+
+/// The case's node, its intent and what replaces that.
+fn intents(case: &Case) -> Result<Intents<'_>, String> {
     let parse = |value: &Value| {
         let text = documents(value)?;
         let source = Source { name: "intent", bytes: text.as_bytes() };
@@ -230,6 +253,12 @@ fn timeline(case: &Case) -> Result<Timeline, String> {
         }
     }
     let node = case.node.as_deref().ok_or("the case names no node")?;
+    Ok(Intents { node, first, later })
+}
+
+/// The snapshots of the case's intent and of its changes.
+fn timeline(case: &Case) -> Result<Timeline, String> {
+    let Intents { node, first, later } = intents(case)?;
     Timeline::compile(node, &first, later).map_err(|e| e.to_string())
 }
 

@@ -1,12 +1,7 @@
 //! Fragments follow their first one.
 
-use std::collections::HashMap;
-
-use super::{SECOND, Zone};
+use super::{Key, Limits, Zone};
 use crate::interpreter::Time;
-
-/// How long a first fragment is remembered.
-const REMEMBERED: Time = 30 * SECOND;
 
 /// What makes fragments belong together beside addresses and identification.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -35,32 +30,52 @@ pub struct Fragment {
     pub family: Family,
 }
 
-/// What only the first fragment says.
+/// What a packet's first fragment belonged to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ports {
-    /// Source port.
-    pub source: u16,
-    /// Destination port.
-    pub destination: u16,
-    /// Protocol.
-    pub protocol: u8,
+pub struct First {
+    /// The key of its connection.
+    pub key: Key,
+    /// Whether it was an error about that.
+    pub related: bool,
 }
 
-/// First fragments.
+/// First fragments, in the order in which they passed.
 #[derive(Default)]
 pub struct Fragments {
-    first: HashMap<Fragment, (Ports, Time)>,
+    first: Vec<(Fragment, First, Time)>,
 }
 
 impl Fragments {
-    /// A first fragment passed.
-    pub fn remember(&mut self, fragment: Fragment, ports: Ports, now: Time) {
-        self.first.insert(fragment, (ports, now));
+    /// A first fragment passed. Where there are too many, the oldest one of the same interface makes room.
+    pub fn remember(
+        &mut self,
+        fragment: Fragment,
+        first: First,
+        now: Time,
+        timeout: Time,
+        limits: &Limits,
+    ) {
+        self.expire(now, timeout);
+        self.first.retain(|(other, ..)| *other != fragment);
+        let interface = fragment.zone.interface;
+        let is_own = |(other, ..): &(Fragment, First, Time)| other.zone.interface == interface;
+        if self.first.iter().filter(|one| is_own(one)).count()
+            >= limits.fragmented_packets_of_an_interface
+            || self.first.len() >= limits.fragmented_packets
+        {
+            let Some(oldest) = self.first.iter().position(is_own) else { return };
+            self.first.remove(oldest);
+        }
+        self.first.push((fragment, first, now));
     }
 
-    /// What the first one said, if it is remembered.
-    pub fn find(&mut self, fragment: Fragment, now: Time) -> Option<Ports> {
-        self.first.retain(|_, (_, since)| now.saturating_sub(*since) < REMEMBERED);
-        self.first.get(&fragment).map(|(ports, _)| *ports)
+    /// What the first one belonged to, if it is remembered.
+    pub fn find(&mut self, fragment: Fragment, now: Time, timeout: Time) -> Option<First> {
+        self.expire(now, timeout);
+        self.first.iter().find(|(other, ..)| *other == fragment).map(|(_, first, _)| *first)
+    }
+
+    fn expire(&mut self, now: Time, timeout: Time) {
+        self.first.retain(|(_, _, since)| now.saturating_sub(*since) < timeout);
     }
 }

@@ -9,7 +9,7 @@ pub struct Zone {
     pub from_network: bool,
 }
 
-/// Addresses (IPv4 as `::ffff:a.b.c.d`), protocol and ports; of an ICMP echo the identifier and 1, in both directions.
+/// Addresses (IPv4 as `::ffff:a.b.c.d`), protocol and ports; of an ICMP echo the identifier and the message type.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Tuple {
     /// Source address.
@@ -22,6 +22,14 @@ pub struct Tuple {
     pub source_port: u16,
     /// Destination port; 0 where there are none.
     pub destination_port: u16,
+}
+
+impl Tuple {
+    /// Whether it is of IPv4, whose addresses are written as `::ffff:a.b.c.d`.
+    #[must_use]
+    pub fn is_ipv4(&self) -> bool {
+        self.source >> 32 == 0xffff
+    }
 }
 
 /// One direction of a connection.

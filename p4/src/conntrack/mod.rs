@@ -5,6 +5,7 @@
 
 mod fragment;
 mod key;
+mod limits;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -13,78 +14,68 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::interpreter::Time;
 use fragment::Fragments;
-pub use fragment::{Family, Fragment, Ports};
+pub use fragment::{Family, First, Fragment};
 pub use key::{Key, Tuple, Zone};
+pub use limits::{Limits, Timeouts};
 pub use tcp::TcpFlags;
 use tcp::{Tcp, Way};
 
-const SECOND: Time = 1_000_000_000;
+/// A second.
+pub const SECOND: Time = 1_000_000_000;
 
-/// ICMP and ICMPv6, whose echoes have ports: the identifier, and 1.
-const ICMP: &[u8] = &[1, 58];
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+/// The destination port of ICMP messages that are no echo; of those it is the message type.
+const NOT_ECHO: u16 = 0xffff;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// How long a connection of each kind lives without a packet. A packet at exactly this time finds it gone.
+/// What is remembered of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Timeouts {
-    /// TCP before the handshake is whole.
-    pub tcp_half_open: Time,
-    /// TCP behind it (RFC 5382).
-    pub tcp_established: Time,
-    /// TCP after a FIN, and after both.
-    pub tcp_closing: Time,
-    /// TCP after a RST.
-    pub tcp_reset: Time,
-    /// UDP while only one side has sent (RFC 4787).
-    pub udp_one_way: Time,
-    /// UDP when both have.
-    pub udp_both_ways: Time,
-    /// ICMP echo.
-    pub icmp_echo: Time,
-    /// All else.
-    pub other: Time,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            tcp_half_open: 30 * SECOND,
-            tcp_established: 7440 * SECOND,
-            tcp_closing: 60 * SECOND,
-            tcp_reset: 10 * SECOND,
-            udp_one_way: 30 * SECOND,
-            udp_both_ways: 180 * SECOND,
-            icmp_echo: 30 * SECOND,
-            other: 120 * SECOND,
-        }
-    }
-}
-
-/// What is remembered of a connection's first packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NewConnection {
+pub struct Connection {
     /// The zone that the first packet came from, and its tuple.
-    pub key: Key,
+    pub first: Key,
     /// The same of the packets that answer it.
-    pub reverse: Key,
-    /// The interface that sent the first packet; 0 when it is beyond the wire.
-    pub initiator: u32,
-    /// The interface that the first packet went to; 0 when it is beyond the wire.
-    pub responder: u32,
+    pub answers: Key,
     /// ICMP type and code of the first packet.
     pub icmp: (u8, u8),
 }
 
-/// What became of a new connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Created {
-    /// It is recorded.
+/// Why a connection left.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Removal {
+    /// It was silent for its timeout.
+    Expired,
+    /// Both sides had closed it, or a SYN began it anew when one had.
+    Closed,
+    /// It was reset.
+    Reset,
+    /// It was no longer allowed.
+    Policy,
+    /// One of its interfaces was gone.
+    InterfaceRemoved,
+    /// It was half-open and had to make room.
+    Evicted,
+}
+
+/// What became of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Change {
+    /// It was recorded.
     Created,
-    /// TCP in mid-stream, and no pick-up.
-    NotSyn,
-    /// The interface has as many connections as it may have, or the table is full.
-    Quota,
+    /// It left.
+    Removed(Removal),
+}
+
+/// A change of a connection, known by its first packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// When.
+    pub time: Time,
+    /// Which connection.
+    pub first: Key,
+    /// What.
+    pub change: Change,
 }
 
 /// What is known of a connection's life.
@@ -92,95 +83,109 @@ pub enum Created {
 enum Life {
     Tcp(Tcp),
     Udp { answered: bool },
-    Echo,
-    Other,
+    Echo { answered: bool },
+    Other { answered: bool },
 }
 
 #[derive(Clone, Debug)]
-struct Connection {
-    first: NewConnection,
+struct Entry {
+    connection: Connection,
     life: Life,
-    /// When the last packet passed.
+    /// When the last packet passed that is a sign of life.
     last: Time,
 }
 
-impl Connection {
+impl Entry {
     fn timeout(&self, timeouts: &Timeouts) -> Time {
         match self.life {
             Life::Tcp(tcp) => tcp.timeout(timeouts),
             Life::Udp { answered: false } => timeouts.udp_one_way,
             Life::Udp { answered: true } => timeouts.udp_both_ways,
-            Life::Echo => timeouts.icmp_echo,
-            Life::Other => timeouts.other,
+            Life::Echo { .. } => timeouts.icmp_echo,
+            Life::Other { .. } => timeouts.other,
         }
     }
 
-    fn is_alive(&self, timeouts: &Timeouts, now: Time) -> bool {
-        now.saturating_sub(self.last) < self.timeout(timeouts)
+    /// When it is over, if nothing passes any more.
+    fn end(&self, timeouts: &Timeouts) -> Time {
+        self.last + self.timeout(timeouts)
+    }
+
+    /// What it will have left for, then.
+    fn reason(&self) -> Removal {
+        match self.life {
+            Life::Tcp(tcp) => tcp.reason(),
+            _ => Removal::Expired,
+        }
     }
 
     fn is_half_open(&self) -> bool {
-        matches!(self.life, Life::Tcp(tcp) if tcp.is_half_open())
-    }
-
-    /// The interface whose quota it is counted to: whose VM began it, or to whose VM it came from the wire.
-    fn charged(&self) -> u32 {
-        if self.first.initiator == 0 { self.first.responder } else { self.first.initiator }
+        match self.life {
+            Life::Tcp(tcp) => tcp.is_half_open(),
+            Life::Udp { answered } | Life::Echo { answered } | Life::Other { answered } => {
+                !answered
+            }
+        }
     }
 }
 
 /// The connections and the fragments of a node.
 pub struct Conntrack {
     timeouts: Timeouts,
-    capacity: usize,
-    quota: usize,
+    limits: Limits,
     /// In the order in which they were made.
-    connections: BTreeMap<u64, Connection>,
+    entries: BTreeMap<u64, Entry>,
     next: u64,
     /// Each direction of each connection.
     directions: HashMap<Key, (u64, Way)>,
     fragments: Fragments,
+    /// Those that are to be decided again.
+    due: Vec<u64>,
+    events: Vec<Event>,
 }
 
 impl Conntrack {
     /// Room for so many connections, of which an interface may have so many.
     #[must_use]
-    pub fn new(capacity: usize, quota: usize) -> Self {
+    pub fn new(connections: usize, connections_of_an_interface: usize) -> Self {
         Self {
             timeouts: Timeouts::default(),
-            capacity,
-            quota,
-            connections: BTreeMap::new(),
+            limits: Limits { connections, connections_of_an_interface, ..Limits::default() },
+            entries: BTreeMap::new(),
             next: 0,
             directions: HashMap::new(),
             fragments: Fragments::default(),
+            due: Vec::new(),
+            events: Vec::new(),
         }
+    }
+
+    /// How long things live, and how many there may be.
+    pub fn settings(&mut self) -> (&mut Timeouts, &mut Limits) {
+        (&mut self.timeouts, &mut self.limits)
+    }
+
+    /// What happened to connections until `now`, since this was last asked.
+    pub fn take_events(&mut self, now: Time) -> Vec<Event> {
+        self.expire(now);
+        std::mem::take(&mut self.events)
     }
 
     /// The connection of a packet, and whether the packet goes against the direction of the first one.
     ///
-    /// A SYN finds no connection that is closing: it starts anew. Nothing changes: the packet may still be dropped.
-    pub fn lookup(
-        &mut self,
-        key: Key,
-        flags: TcpFlags,
-        now: Time,
-    ) -> Option<(NewConnection, bool)> {
+    /// A SYN finds no connection that is closing: it ends that one, and starts anew.
+    pub fn lookup(&mut self, key: Key, flags: TcpFlags, now: Time) -> Option<(Connection, bool)> {
         let (id, way) = self.find(key, now)?;
-        let connection = &self.connections[&id];
-        if let Life::Tcp(tcp) = connection.life
+        let entry = &self.entries[&id];
+        if let Life::Tcp(tcp) = entry.life
             && flags.opens()
             && tcp.is_closing()
         {
+            let reason = tcp.reason_when_replaced();
+            self.forget(id, reason, now);
             return None;
         }
-        Some((connection.first, way == Way::Reply))
-    }
-
-    /// The connection that an ICMP error belongs to, by the key of a packet that would answer the quoted one.
-    pub fn related(&mut self, key: Key, now: Time) -> Option<(NewConnection, bool)> {
-        let (id, way) = self.find(key, now)?;
-        Some((self.connections[&id].first, way == Way::Reply))
+        Some((entry.connection, way == Way::Reply))
     }
 
     fn find(&mut self, key: Key, now: Time) -> Option<(u64, Way)> {
@@ -188,105 +193,141 @@ impl Conntrack {
         self.directions.get(&key).copied()
     }
 
+    /// Connections leave in the order in which their time is over.
     fn expire(&mut self, now: Time) {
         let timeouts = self.timeouts;
-        let gone: Vec<u64> = self
-            .connections
+        let mut over: Vec<(Time, u64)> = self
+            .entries
             .iter()
-            .filter(|(_, connection)| !connection.is_alive(&timeouts, now))
-            .map(|(id, _)| *id)
+            .map(|(id, entry)| (entry.end(&timeouts), *id))
+            .filter(|(end, _)| *end <= now)
             .collect();
-        for id in gone {
-            self.forget(id);
+        over.sort_unstable();
+        for (end, id) in over {
+            let reason = self.entries[&id].reason();
+            self.forget(id, reason, end);
         }
     }
 
-    fn forget(&mut self, id: u64) {
-        let Some(connection) = self.connections.remove(&id) else { return };
-        for key in [connection.first.key, connection.first.reverse] {
-            if self.directions.get(&key).is_some_and(|(owner, _)| *owner == id) {
-                self.directions.remove(&key);
-            }
+    fn forget(&mut self, id: u64, reason: Removal, time: Time) {
+        let Some(entry) = self.entries.remove(&id) else { return };
+        let Connection { first, answers, .. } = entry.connection;
+        for key in [first, answers] {
+            self.release(key, id);
+        }
+        self.events.push(Event { time, first, change: Change::Removed(reason) });
+    }
+
+    /// A key is one connection's: who comes later does without it.
+    fn claim(&mut self, key: Key, id: u64, way: Way) {
+        self.directions.entry(key).or_insert((id, way));
+    }
+
+    fn release(&mut self, key: Key, id: u64) {
+        if self.directions.get(&key).is_some_and(|(owner, _)| *owner == id) {
+            self.directions.remove(&key);
         }
     }
 
-    /// Records a connection by its first packet. One that has the same key leaves: it was closing, or it would have been found.
-    pub fn create(
-        &mut self,
-        new: NewConnection,
-        flags: TcpFlags,
-        pick_up: bool,
-        now: Time,
-    ) -> Created {
+    /// Records a connection by its first packet; `false` when there is no room for it.
+    pub fn create(&mut self, connection: Connection, flags: TcpFlags, now: Time) -> bool {
         self.expire(now);
-        let tuple = new.key.tuple;
+        let tuple = connection.first.tuple;
+        let icmp = if tuple.is_ipv4() { ICMP } else { ICMPV6 };
         let life = match tuple.protocol {
             TCP if flags.opens() => Life::Tcp(Tcp::opened()),
-            TCP if pick_up && flags.may_be_picked_up() => Life::Tcp(Tcp::picked_up(flags)),
-            TCP => return Created::NotSyn,
+            TCP => Life::Tcp(Tcp::picked_up(flags)),
             UDP => Life::Udp { answered: false },
-            protocol if ICMP.contains(&protocol) && tuple.destination_port == 1 => Life::Echo,
-            _ => Life::Other,
-        };
-        for key in [new.key, new.reverse] {
-            if let Some((id, _)) = self.directions.get(&key) {
-                self.forget(*id);
+            protocol if protocol == icmp && tuple.destination_port != NOT_ECHO => {
+                Life::Echo { answered: false }
             }
-        }
-        let connection = Connection { first: new, life, last: now };
-        if !self.make_room(connection.charged()) {
-            return Created::Quota;
+            _ => Life::Other { answered: false },
+        };
+        if !self.make_room(connection.first.zone.interface, now) {
+            return false;
         }
         let id = self.next;
         self.next += 1;
-        self.directions.insert(new.reverse, (id, Way::Reply));
-        self.directions.insert(new.key, (id, Way::Original));
-        self.connections.insert(id, connection);
-        Created::Created
+        self.claim(connection.first, id, Way::Original);
+        self.claim(connection.answers, id, Way::Reply);
+        self.entries.insert(id, Entry { connection, life, last: now });
+        self.events.push(Event { time: now, first: connection.first, change: Change::Created });
+        true
     }
 
     /// Half-open connections of the same interface go first; nothing of another interface does.
-    fn make_room(&mut self, interface: u32) -> bool {
+    fn make_room(&mut self, interface: u32, now: Time) -> bool {
         let own: Vec<(u64, bool)> = self
-            .connections
+            .entries
             .iter()
-            .filter(|(_, connection)| connection.charged() == interface)
-            .map(|(id, connection)| (*id, connection.is_half_open()))
+            .filter(|(_, entry)| entry.connection.first.zone.interface == interface)
+            .map(|(id, entry)| (*id, entry.is_half_open()))
             .collect();
-        if own.len() < self.quota && self.connections.len() < self.capacity {
+        if own.len() < self.limits.connections_of_an_interface
+            && self.entries.len() < self.limits.connections
+        {
             return true;
         }
         let Some((id, _)) = own.iter().find(|(_, half_open)| *half_open) else { return false };
-        self.forget(*id);
+        self.forget(*id, Removal::Evicted, now);
         true
     }
 
     /// A packet of a connection was forwarded.
     pub fn update(&mut self, key: Key, flags: TcpFlags, now: Time) {
         let Some((id, way)) = self.find(key, now) else { return };
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.last = now;
-        match &mut connection.life {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let is_sign_of_life = match &mut entry.life {
             Life::Tcp(tcp) => tcp.passed(way, flags),
-            Life::Udp { answered } => *answered |= way == Way::Reply,
-            Life::Echo | Life::Other => {}
+            Life::Udp { answered } | Life::Echo { answered } | Life::Other { answered } => {
+                *answered |= way == Way::Reply;
+                true
+            }
+        };
+        if is_sign_of_life {
+            entry.last = now;
         }
     }
 
-    /// A connection is no longer allowed.
-    pub fn remove(&mut self, key: Key) {
+    /// A connection leaves.
+    pub fn remove(&mut self, key: Key, reason: Removal, now: Time) {
         if let Some((id, _)) = self.directions.get(&key) {
-            self.forget(*id);
+            self.forget(*id, reason, now);
         }
     }
 
-    /// Remembers what the first fragment of a packet said of its ports.
-    pub fn remember_fragment(&mut self, fragment: Fragment, ports: Ports, now: Time) {
-        self.fragments.remember(fragment, ports, now);
+    /// All connections are to be decided again; how many they are.
+    pub fn recheck(&mut self, now: Time) -> usize {
+        self.expire(now);
+        self.due = self.entries.keys().rev().copied().collect();
+        self.due.len()
     }
 
-    /// What the first fragment said.
-    pub fn find_fragment(&mut self, fragment: Fragment, now: Time) -> Option<Ports> {
-        self.fragments.find(fragment, now)
+    /// The next one of those.
+    pub fn due(&mut self) -> Option<Connection> {
+        let id = self.due.pop()?;
+        self.entries.get(&id).map(|entry| entry.connection)
+    }
+
+    /// A connection's answers now have this key.
+    pub fn follow(&mut self, first: Key, answers: Key) {
+        let Some((id, _)) = self.directions.get(&first).copied() else { return };
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut entry.connection.answers, answers);
+        if before != answers {
+            self.release(before, id);
+            self.claim(answers, id, Way::Reply);
+        }
+    }
+
+    /// Remembers what the first fragment of a packet belonged to.
+    pub fn remember_fragment(&mut self, fragment: Fragment, first: First, now: Time) {
+        let timeout = self.timeouts.fragments;
+        self.fragments.remember(fragment, first, now, timeout, &self.limits);
+    }
+
+    /// What the first fragment belonged to.
+    pub fn find_fragment(&mut self, fragment: Fragment, now: Time) -> Option<First> {
+        self.fragments.find(fragment, now, self.timeouts.fragments)
     }
 }

@@ -1,6 +1,6 @@
 //! The life of a TCP connection, as far as somebody in between must know it.
 
-use super::Timeouts;
+use super::{Removal, Timeouts};
 use crate::interpreter::Time;
 
 /// The flags of a TCP header, as they stand there.
@@ -17,16 +17,10 @@ impl TcpFlags {
         self.0 & flag != 0
     }
 
-    /// Whether this packet opens a connection: SYN without ACK and RST.
+    /// Whether this packet opens a connection: SYN without ACK, RST and FIN.
     #[must_use]
     pub fn opens(self) -> bool {
-        self.has(Self::SYN) && !self.has(Self::ACK) && !self.has(Self::RST)
-    }
-
-    /// Whether this packet may be of a connection whose beginning was not seen: ACK without SYN and RST.
-    #[must_use]
-    pub fn may_be_picked_up(self) -> bool {
-        self.has(Self::ACK) && !self.has(Self::SYN) && !self.has(Self::RST)
+        self.0 & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
     }
 }
 
@@ -87,6 +81,8 @@ impl Tcp {
     pub fn timeout(self, timeouts: &Timeouts) -> Time {
         if self.reset.is_some() {
             timeouts.tcp_reset
+        } else if self.closed == [true; 2] {
+            timeouts.tcp_time_wait
         } else if self.is_closing() {
             timeouts.tcp_closing
         } else if self.is_half_open() {
@@ -96,34 +92,55 @@ impl Tcp {
         }
     }
 
-    /// A packet passed.
-    pub fn passed(&mut self, way: Way, flags: TcpFlags) {
+    /// Why it leaves when its time is over.
+    pub fn reason(self) -> Removal {
+        if self.reset.is_some() {
+            Removal::Reset
+        } else if self.closed == [true; 2] {
+            Removal::Closed
+        } else {
+            Removal::Expired
+        }
+    }
+
+    /// Why it leaves when a SYN begins it anew.
+    pub fn reason_when_replaced(self) -> Removal {
+        if self.reset.is_some() { Removal::Reset } else { Removal::Closed }
+    }
+
+    /// A packet passed; whether it is a sign of life.
+    pub fn passed(&mut self, way: Way, flags: TcpFlags) -> bool {
         let side = way as usize;
+        let (syn, ack) = (flags.has(TcpFlags::SYN), flags.has(TcpFlags::ACK));
+        let fin = flags.has(TcpFlags::FIN) && !syn;
         if flags.has(TcpFlags::RST) {
             self.reset = Some([false; 2]);
-            return;
+            return true;
         }
         if let Some(since) = &mut self.reset {
             since[side] = true;
             // Both still talk: whoever sent the RST was neither of them.
             if *since == [true; 2] {
-                self.reset = None;
-                self.handshake = Handshake::Whole;
+                *self = Self { handshake: Handshake::Whole, ..Self::opened() };
+                self.closed[side] = fin;
             }
+            return true;
         }
         match (self.handshake, way) {
-            (Handshake::Asked, Way::Reply)
-                if flags.has(TcpFlags::SYN) && flags.has(TcpFlags::ACK) =>
-            {
-                self.handshake = Handshake::Answered;
-            }
-            (Handshake::Answered, Way::Original)
-                if flags.has(TcpFlags::ACK) && !flags.has(TcpFlags::SYN) =>
-            {
+            // On an established connection it changes nothing (RFC 5961), nor does a SYN with ACK on one that closes.
+            _ if syn && (self.handshake == Handshake::Whole || self.is_closing()) => return false,
+            // The SYN again, until the other side has answered with one of its own (with or without ACK, as both may
+            // open at once); nothing else means anything yet.
+            (Handshake::Asked, _) if !syn => return false,
+            (Handshake::Asked, Way::Original) => return flags.opens(),
+            (Handshake::Asked, Way::Reply) => self.handshake = Handshake::Answered,
+            // Of both that open at once, with its SYN (RFC 9293, section 3.5).
+            (Handshake::Answered, Way::Original) if ack && !fin => {
                 self.handshake = Handshake::Whole;
             }
             _ => {}
         }
-        self.closed[side] |= flags.has(TcpFlags::FIN);
+        self.closed[side] |= fin;
+        true
     }
 }

@@ -9,7 +9,7 @@ const FA: TcpFlags = TcpFlags(0x11);
 const R: TcpFlags = TcpFlags(0x04);
 
 /// A VM of interface 1 talks with something beyond the wire.
-fn connection(protocol: u8, source_port: u16) -> NewConnection {
+fn connection(protocol: u8, source_port: u16) -> Connection {
     let tuple = Tuple { source: 1, destination: 2, protocol, source_port, destination_port: 80 };
     let reverse = Tuple {
         source: 2,
@@ -18,11 +18,9 @@ fn connection(protocol: u8, source_port: u16) -> NewConnection {
         source_port: 80,
         destination_port: source_port,
     };
-    NewConnection {
-        key: Key { zone: Zone { interface: 1, from_network: false }, tuple },
-        reverse: Key { zone: Zone { interface: 1, from_network: true }, tuple: reverse },
-        initiator: 1,
-        responder: 0,
+    Connection {
+        first: Key { zone: Zone { interface: 1, from_network: false }, tuple },
+        answers: Key { zone: Zone { interface: 1, from_network: true }, tuple: reverse },
         icmp: (0, 0),
     }
 }
@@ -30,7 +28,7 @@ fn connection(protocol: u8, source_port: u16) -> NewConnection {
 /// A connection, its two directions, and a clock.
 struct Talk {
     tracker: Conntrack,
-    new: NewConnection,
+    new: Connection,
     now: Time,
 }
 
@@ -40,7 +38,7 @@ impl Talk {
     }
 
     fn open(mut self, flags: TcpFlags) -> Self {
-        assert_eq!(self.tracker.create(self.new, flags, false, self.now), Created::Created);
+        assert!(self.tracker.create(self.new, flags, self.now));
         self
     }
 
@@ -49,14 +47,14 @@ impl Talk {
     }
 
     fn forward(mut self, flags: TcpFlags) -> Self {
-        assert_eq!(self.tracker.lookup(self.new.key, flags, self.now), Some((self.new, false)));
-        self.tracker.update(self.new.key, flags, self.now);
+        assert_eq!(self.tracker.lookup(self.new.first, flags, self.now), Some((self.new, false)));
+        self.tracker.update(self.new.first, flags, self.now);
         self
     }
 
     fn reply(mut self, flags: TcpFlags) -> Self {
-        assert_eq!(self.tracker.lookup(self.new.reverse, flags, self.now), Some((self.new, true)));
-        self.tracker.update(self.new.reverse, flags, self.now);
+        assert_eq!(self.tracker.lookup(self.new.answers, flags, self.now), Some((self.new, true)));
+        self.tracker.update(self.new.answers, flags, self.now);
         self
     }
 
@@ -68,8 +66,14 @@ impl Talk {
     /// It lives for this long and no longer.
     fn lives(mut self, seconds: Time) {
         let end = self.now + seconds * SECOND;
-        assert!(self.tracker.lookup(self.new.key, A, end - 1).is_some(), "gone before {seconds} s");
-        assert!(self.tracker.lookup(self.new.key, A, end).is_none(), "still there at {seconds} s");
+        assert!(
+            self.tracker.lookup(self.new.first, A, end - 1).is_some(),
+            "gone before {seconds} s"
+        );
+        assert!(
+            self.tracker.lookup(self.new.first, A, end).is_none(),
+            "still there at {seconds} s"
+        );
         assert!(self.tracker.directions.is_empty(), "a direction is left over");
     }
 }
@@ -89,11 +93,19 @@ fn timeouts_by_state() {
 
 #[test]
 fn icmp_echo_lives_shorter_than_other_icmp() {
-    for (protocol, port, seconds) in
-        [(1, 1, 30), (58, 1, 30), (1, 0, 120), (58, 0, 120), (47, 1, 120)]
-    {
+    for (protocol, port, seconds) in [
+        (1, 8, 30),
+        (1, 0, 30),
+        (58, 128, 30),
+        (1, NOT_ECHO, 120),
+        (58, NOT_ECHO, 120),
+        (47, 0, 120),
+    ] {
         let mut talk = Talk::new(protocol);
-        talk.new.key.tuple.destination_port = port;
+        talk.new.first.tuple.destination_port = port;
+        if protocol == ICMP {
+            talk.new.first.tuple.source = 0xffff_0a00_0001;
+        }
         talk.open(A).lives(seconds);
     }
 }
@@ -104,22 +116,27 @@ fn every_forwarded_packet_begins_the_silence_anew() {
 }
 
 #[test]
-fn tcp_begins_with_a_syn() {
-    for flags in [A, SA, R, TcpFlags(0x06), TcpFlags(0)] {
-        let mut talk = Talk::new(TCP);
-        assert_eq!(talk.tracker.create(talk.new, flags, false, 0), Created::NotSyn, "{flags:?}");
-        assert_eq!(talk.tracker.lookup(talk.new.key, A, 0), None);
-    }
+fn what_is_picked_up_in_mid_stream_is_established() {
+    Talk::new(TCP).open(A).forward(A).lives(7440);
+    Talk::new(TCP).open(FA).lives(60);
 }
 
 #[test]
-fn a_knob_allows_to_pick_up_in_mid_stream() {
-    let mut talk = Talk::new(TCP);
-    for flags in [SA, R, TcpFlags(0x14), TcpFlags(0)] {
-        assert_eq!(talk.tracker.create(talk.new, flags, true, 0), Created::NotSyn, "{flags:?}");
-    }
-    assert_eq!(talk.tracker.create(talk.new, A, true, talk.now), Created::Created);
-    talk.forward(A).lives(7440);
+fn a_syn_on_an_established_connection_is_no_sign_of_life() {
+    let mut talk = Talk::established().wait(SECOND).forward(S).reply(S).forward(SA);
+    talk.now -= SECOND;
+    talk.lives(7440);
+}
+
+#[test]
+fn before_the_answer_only_the_syn_counts() {
+    let mut talk = Talk::new(TCP).open(S).wait(SECOND).forward(A).reply(A).forward(FA).forward(SA);
+    talk.now -= SECOND;
+    talk.lives(30);
+    Talk::new(TCP).open(S).wait(SECOND).forward(S).lives(30);
+    // Both open at once.
+    Talk::new(TCP).open(S).reply(S).forward(A).lives(7440);
+    Talk::new(TCP).open(S).reply(S).forward(SA).lives(7440);
 }
 
 #[test]
@@ -129,11 +146,22 @@ fn a_syn_starts_anew_what_is_closing_and_nothing_else() {
         Talk::established().forward(FA).reply(FA),
         Talk::established().forward(R),
     ] {
-        assert_eq!(closing.tracker.lookup(closing.new.key, S, closing.now), None);
+        assert_eq!(closing.tracker.lookup(closing.new.first, S, closing.now), None);
         closing.open(S).lives(30);
     }
     Talk::established().forward(S).lives(7440);
     Talk::new(TCP).open(S).forward(S).lives(30);
+}
+
+#[test]
+fn a_syn_with_ack_on_a_closing_connection_is_no_sign_of_life() {
+    for closing in [Talk::established().forward(FA), Talk::new(TCP).open(S).reply(SA).forward(FA)] {
+        let mut talk = closing.wait(SECOND).reply(SA);
+        talk.now -= SECOND;
+        talk.lives(60);
+    }
+    // After a reset it is traffic like any other.
+    Talk::established().reply(R).forward(A).reply(SA).lives(7440);
 }
 
 #[test]
@@ -153,70 +181,126 @@ fn traffic_in_both_directions_after_a_reset_restores() {
 fn the_same_tuple_may_be_in_several_zones() {
     let mut talk = Talk::new(UDP).open(A);
     let mut other = talk.new;
-    other.key.zone.interface = 2;
-    other.reverse.zone.interface = 2;
-    other.initiator = 2;
-    assert_eq!(talk.tracker.lookup(other.key, A, talk.now), None);
-    assert_eq!(talk.tracker.create(other, A, false, talk.now), Created::Created);
-    assert_eq!(talk.tracker.lookup(other.reverse, A, talk.now), Some((other, true)));
+    other.first.zone.interface = 2;
+    other.answers.zone.interface = 2;
+    assert_eq!(talk.tracker.lookup(other.first, A, talk.now), None);
+    assert!(talk.tracker.create(other, A, talk.now));
+    assert_eq!(talk.tracker.lookup(other.answers, A, talk.now), Some((other, true)));
     talk.forward(A);
 }
 
 #[test]
+fn a_key_of_answers_stays_with_who_has_it() {
+    let mut talk = Talk::new(UDP).open(A);
+    let mut other = talk.new;
+    other.first.zone.interface = 2;
+    assert!(talk.tracker.create(other, A, talk.now));
+    assert_eq!(talk.tracker.lookup(talk.new.answers, A, talk.now), Some((talk.new, true)));
+    assert_eq!(talk.tracker.lookup(other.first, A, talk.now), Some((other, false)));
+}
+
+/// Room for so many of an interface, and in all.
+fn limited(connections: usize, of_an_interface: usize) -> Conntrack {
+    Conntrack::new(connections, of_an_interface)
+}
+
+#[test]
 fn a_full_quota_takes_from_the_own_half_open_ones_only() {
-    let mut tracker = Conntrack::new(16, 2);
+    let mut tracker = limited(16, 2);
     let mut neighbour = connection(TCP, 7);
-    neighbour.key.zone.interface = 2;
-    neighbour.reverse.zone.interface = 2;
-    neighbour.initiator = 2;
-    assert_eq!(tracker.create(neighbour, S, false, 0), Created::Created);
+    neighbour.first.zone.interface = 2;
+    neighbour.answers.zone.interface = 2;
+    assert!(tracker.create(neighbour, S, 0));
     let (udp, half_open, next) = (connection(UDP, 1), connection(TCP, 2), connection(UDP, 3));
-    assert_eq!(tracker.create(udp, A, false, 0), Created::Created);
-    assert_eq!(tracker.create(half_open, S, false, 0), Created::Created);
-    assert_eq!(tracker.create(next, A, false, 0), Created::Created);
-    assert_eq!(tracker.lookup(half_open.key, A, 0), None);
-    assert_eq!(tracker.create(connection(UDP, 4), A, false, 0), Created::Quota);
-    assert!(tracker.lookup(udp.key, A, 0).is_some());
-    assert!(tracker.lookup(neighbour.key, A, 0).is_some());
+    assert!(tracker.create(udp, A, 0));
+    tracker.update(udp.answers, A, 0);
+    assert!(tracker.create(half_open, S, 0));
+    assert!(tracker.create(next, A, 0));
+    assert_eq!(tracker.lookup(half_open.first, A, 0), None);
+    tracker.update(next.answers, A, 0);
+    assert!(!tracker.create(connection(UDP, 4), A, 0));
+    assert!(tracker.lookup(udp.first, A, 0).is_some());
+    assert!(tracker.lookup(neighbour.first, A, 0).is_some());
 }
 
 #[test]
 fn a_full_table_takes_nothing_from_others() {
-    let mut tracker = Conntrack::new(1, 8);
-    assert_eq!(tracker.create(connection(TCP, 1), S, false, 0), Created::Created);
+    let mut tracker = limited(1, 8);
+    assert!(tracker.create(connection(TCP, 1), S, 0));
     let mut neighbour = connection(UDP, 2);
-    neighbour.initiator = 2;
-    assert_eq!(tracker.create(neighbour, A, false, 0), Created::Quota);
-    assert!(tracker.lookup(connection(TCP, 1).key, A, 0).is_some());
-}
-
-#[test]
-fn an_error_finds_the_connection_and_does_not_keep_it_alive() {
-    let mut talk = Talk::new(UDP).open(A);
-    let later = talk.now + 29 * SECOND;
-    assert_eq!(talk.tracker.related(talk.new.reverse, later), Some((talk.new, true)));
-    talk.lives(30);
+    neighbour.first.zone.interface = 2;
+    assert!(!tracker.create(neighbour, A, 0));
+    assert!(tracker.lookup(connection(TCP, 1).first, A, 0).is_some());
 }
 
 #[test]
 fn what_is_no_longer_allowed_leaves_in_both_directions() {
     let mut talk = Talk::new(UDP).open(A);
-    talk.tracker.remove(talk.new.reverse);
-    assert_eq!(talk.tracker.lookup(talk.new.key, A, talk.now), None);
-    assert_eq!(talk.tracker.lookup(talk.new.reverse, A, talk.now), None);
+    talk.tracker.remove(talk.new.answers, Removal::Policy, talk.now);
+    assert_eq!(talk.tracker.lookup(talk.new.first, A, talk.now), None);
+    assert_eq!(talk.tracker.lookup(talk.new.answers, A, talk.now), None);
+}
+
+#[test]
+fn a_receiver_that_moves_answers_from_there() {
+    let mut talk = Talk::new(UDP).open(A);
+    assert_eq!(talk.tracker.recheck(talk.now), 1);
+    assert_eq!(talk.tracker.due(), Some(talk.new));
+    assert_eq!(talk.tracker.due(), None);
+    let before = talk.new.answers;
+    talk.new.answers.zone = Zone { interface: 2, from_network: false };
+    talk.tracker.follow(talk.new.first, talk.new.answers);
+    assert_eq!(talk.tracker.lookup(before, A, talk.now), None);
+    talk.reply(A).lives(180);
+}
+
+#[test]
+fn what_happens_to_connections_is_told() {
+    let mut talk = Talk::new(UDP).open(A).wait(30 * SECOND);
+    let event = |time, change| Event { time: time * SECOND, first: talk.new.first, change };
+    let expected = [event(5, Change::Created), event(35, Change::Removed(Removal::Expired))];
+    assert_eq!(talk.tracker.take_events(talk.now), expected);
+    assert_eq!(talk.tracker.take_events(talk.now), []);
+    let removed = |mut talk: Talk| {
+        let events = talk.tracker.take_events(talk.now);
+        events.last().map(|event| (event.time - talk.now, event.change))
+    };
+    let ended = |talk: Talk, seconds| removed(talk.wait(seconds * SECOND));
+    let reason = |reason| Some((0, Change::Removed(reason)));
+    assert_eq!(ended(Talk::established().forward(FA), 60), reason(Removal::Expired));
+    assert_eq!(ended(Talk::established().forward(FA).reply(FA), 60), reason(Removal::Closed));
+    assert_eq!(ended(Talk::established().forward(R), 10), reason(Removal::Reset));
+    let anew = |mut talk: Talk| {
+        talk.tracker.lookup(talk.new.first, S, talk.now);
+        removed(talk)
+    };
+    assert_eq!(anew(Talk::established().forward(FA)), reason(Removal::Closed));
+    assert_eq!(anew(Talk::established().forward(R)), reason(Removal::Reset));
 }
 
 #[test]
 fn fragments_follow_the_first_one_for_thirty_seconds() {
-    let mut tracker = Conntrack::new(1, 1);
-    let zone = Zone { interface: 1, from_network: false };
-    let fragment =
-        Fragment { zone, source: 1, destination: 2, identification: 3, family: Family::V6 };
-    let ports = Ports { source: 4, destination: 5, protocol: UDP };
-    assert_eq!(tracker.find_fragment(fragment, 0), None);
-    tracker.remember_fragment(fragment, ports, 0);
-    let other = Fragment { family: Family::V4 { protocol: UDP }, ..fragment };
+    let mut tracker = limited(1, 1);
+    let key = connection(UDP, 1).first;
+    let fragment = |identification| Fragment {
+        zone: key.zone,
+        source: 1,
+        destination: 2,
+        identification,
+        family: Family::V6,
+    };
+    let first = First { key, related: true };
+    assert_eq!(tracker.find_fragment(fragment(3), 0), None);
+    tracker.remember_fragment(fragment(3), first, 0);
+    let other = Fragment { family: Family::V4 { protocol: UDP }, ..fragment(3) };
     assert_eq!(tracker.find_fragment(other, 0), None);
-    assert_eq!(tracker.find_fragment(fragment, 30 * SECOND - 1), Some(ports));
-    assert_eq!(tracker.find_fragment(fragment, 30 * SECOND), None);
+    assert_eq!(tracker.find_fragment(fragment(3), 30 * SECOND - 1), Some(first));
+    assert_eq!(tracker.find_fragment(fragment(3), 30 * SECOND), None);
+    // The oldest makes room.
+    tracker.settings().1.fragmented_packets_of_an_interface = 2;
+    for identification in 4..7 {
+        tracker.remember_fragment(fragment(identification), first, 40 * SECOND);
+    }
+    let found = [4, 5, 6].map(|id| tracker.find_fragment(fragment(id), 40 * SECOND).is_some());
+    assert_eq!(found, [false, true, true]);
 }

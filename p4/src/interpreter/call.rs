@@ -93,7 +93,7 @@ impl<'p> Run<'_, 'p> {
                     let result = verify(&arguments);
                     return (arguments, result);
                 }
-                let result = externs::function(name, &mut arguments);
+                let result = externs::function(name, &mut arguments, self.input.rest());
                 self.finish("", name, arguments, result)
             }
             Callee::Method(instance, method) => {

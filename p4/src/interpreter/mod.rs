@@ -9,6 +9,8 @@ mod externs;
 mod packet;
 pub mod table;
 
+use crate::conntrack::Conntrack;
+use crate::neighbors::Neighbors;
 use crate::program::{Instance, InstanceOf, Program};
 use architecture::Architecture;
 pub use architecture::{Outcome, Verdict};
@@ -120,6 +122,22 @@ impl<'p> Machine<'p> {
             Extern::Counter(counter) => counter.read(cell),
             _ => None,
         }
+    }
+
+    /// Connection tracking, if the program has it.
+    pub fn conntrack(&mut self) -> Option<&mut Conntrack> {
+        self.globals.iter_mut().find_map(|external| match external {
+            Extern::Conntrack(tracker) => Some(&mut **tracker),
+            _ => None,
+        })
+    }
+
+    /// The underlay's neighbours, if the program has them.
+    pub fn neighbors(&mut self) -> Option<&mut Neighbors> {
+        self.globals.iter_mut().find_map(|external| match external {
+            Extern::Neighbors(neighbors) => Some(neighbors),
+            _ => None,
+        })
     }
 
     fn external(&mut self, name: &str) -> Option<&mut Extern> {

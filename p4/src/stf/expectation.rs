@@ -76,6 +76,8 @@ pub enum Expected {
     Drop(String),
     /// An answer of a responder.
     Reply(String),
+    /// That the node learned from it.
+    Consumed,
 }
 
 impl Expected {
@@ -84,7 +86,7 @@ impl Expected {
     pub fn is_of_kind(&self, verdict: &Verdict) -> bool {
         match self {
             Self::Port(..) | Self::AnyPort => matches!(verdict, Verdict::Forward { .. }),
-            Self::Drop(_) | Self::Reply(_) => true,
+            Self::Drop(_) | Self::Reply(_) | Self::Consumed => true,
         }
     }
 
@@ -94,9 +96,11 @@ impl Expected {
             (Self::Port(wanted, pattern), Verdict::Forward { port, packet }) => {
                 wanted == port && pattern.matches(packet)
             }
-            (Self::AnyPort, Verdict::Forward { .. }) => true,
+            (Self::AnyPort, Verdict::Forward { .. }) | (Self::Consumed, Verdict::Consume) => true,
             (Self::Drop(wanted), Verdict::Drop { reason }) => wanted == reason,
-            (Self::Reply(wanted), Verdict::Reply { responder }) => wanted == responder,
+            (Self::Reply(wanted), Verdict::Reply { responder }) => {
+                wanted.is_empty() || wanted == responder
+            }
             _ => false,
         }
     }
@@ -109,6 +113,7 @@ impl std::fmt::Display for Expected {
             Self::AnyPort => f.write_str("a packet"),
             Self::Drop(reason) => write!(f, "drop: {reason}"),
             Self::Reply(responder) => write!(f, "reply: {responder}"),
+            Self::Consumed => f.write_str("consumed"),
         }
     }
 }
@@ -121,6 +126,7 @@ pub fn show(verdict: &Verdict) -> String {
         }
         Verdict::Drop { reason } => format!("drop: {reason}"),
         Verdict::Reply { responder } => format!("reply: {responder}"),
+        Verdict::Consume => "consumed".to_owned(),
     }
 }
 

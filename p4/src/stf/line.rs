@@ -24,14 +24,32 @@ pub struct ActionText<'a> {
 pub enum Command<'a> {
     Add(EntryText<'a>, ActionText<'a>),
     Remove(EntryText<'a>),
-    SetDefault { table: &'a str, action: ActionText<'a> },
-    Meter { name: &'a str, cell: u32, rates: Rates },
+    SetDefault {
+        table: &'a str,
+        action: ActionText<'a>,
+    },
+    Meter {
+        name: &'a str,
+        cell: u32,
+        rates: Rates,
+    },
+    /// Names and values of timeouts and limits.
+    Conntrack(Vec<(&'a str, &'a str)>),
+    Recheck,
     Include(&'a str),
     Wait(Time),
-    Packet { port: u16, bytes: Vec<u8> },
+    Packet {
+        port: u16,
+        bytes: Vec<u8>,
+    },
     Expect(Expected),
     NoPacket,
-    CheckCounter { name: &'a str, cell: u32, bytes: bool, wanted: u64 },
+    CheckCounter {
+        name: &'a str,
+        cell: u32,
+        bytes: bool,
+        wanted: u64,
+    },
 }
 
 /// Lines that say something, with their numbers; a line that begins with a blank belongs to the one before.
@@ -70,6 +88,8 @@ pub fn command(line: &str) -> Result<Command<'_>, String> {
             Ok(Command::SetDefault { table, action: action(rest.trim())? })
         }
         "meter" => meter(rest),
+        "conntrack" => Ok(Command::Conntrack(pairs(rest.split_whitespace())?)),
+        "recheck" => Ok(Command::Recheck),
         "include" => Ok(Command::Include(rest.trim_matches('"'))),
         "wait" => Ok(Command::Wait(time(rest)?)),
         "packet" => {
@@ -80,8 +100,8 @@ pub fn command(line: &str) -> Result<Command<'_>, String> {
         "no_packet" => Ok(Command::NoPacket),
         "check_counter" => check_counter(rest),
         _ => Err(format!(
-            "`{word}` is no command; there are add, remove, setdefault, meter, include, wait, packet, expect, \
-             no_packet, check_counter"
+            "`{word}` is no command; there are add, remove, setdefault, meter, conntrack, recheck, include, wait, \
+             packet, expect, no_packet, check_counter"
         )),
     }
 }
@@ -91,7 +111,7 @@ fn word(text: &str) -> (&str, &str) {
     text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim()))
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+pub fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("`{text}` is no number, or too large"))
 }
 
@@ -146,8 +166,14 @@ fn action(text: &str) -> Result<ActionText<'_>, String> {
     Ok(ActionText { name, arguments: arguments.collect() })
 }
 
+fn pairs<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<(&'a str, &'a str)>, String> {
+    words
+        .map(|word| word.split_once(':').ok_or_else(|| format!("`{word}` is not key:value")))
+        .collect()
+}
+
 /// `30s`, `1.5s`, `10ms`; nothing: no time.
-fn time(text: &str) -> Result<Time, String> {
+pub fn time(text: &str) -> Result<Time, String> {
     if text.is_empty() {
         return Ok(0);
     }
@@ -226,6 +252,7 @@ fn expect(text: &str) -> Result<Command<'_>, String> {
     Ok(Command::Expect(match first {
         "drop" => Expected::Drop(rest.to_owned()),
         "reply" => Expected::Reply(rest.to_owned()),
+        "consumed" => Expected::Consumed,
         _ => {
             let port = number(first)?;
             let pattern = if rest.contains('(') {

@@ -121,6 +121,11 @@ impl<'m, 'p> Runner<'m, 'p> {
         }
     }
 
+    /// At a later time.
+    pub fn at(machine: &'m mut Machine<'p>, now: Time) -> Self {
+        Self { now, ..Self::new(machine) }
+    }
+
     /// Runs a test file.
     ///
     /// # Errors
@@ -186,6 +191,8 @@ impl<'m, 'p> Runner<'m, 'p> {
             Command::Meter { name, cell, rates } => {
                 Ok(self.machine.set_meter(name, cell, rates)?)
             }
+            Command::Conntrack(settings) => self.conntrack(&settings),
+            Command::Recheck => Ok(self.machine.recheck(self.now)?),
             Command::Include(file) => {
                 let target = path.parent().map_or_else(|| file.into(), |home| home.join(file));
                 self.lines(&target).map_err(|error| LineError::Included(Box::new(error)))
@@ -217,6 +224,27 @@ impl<'m, 'p> Runner<'m, 'p> {
                 })
             }
         }
+    }
+
+    /// Timeouts, and how many there may be.
+    fn conntrack(&mut self, settings: &[(&str, &str)]) -> Result<(), LineError> {
+        let tracker = self.machine.conntrack();
+        let tracker = tracker.ok_or_else(|| {
+            LineError::Syntax("the program has no connection tracking".to_owned())
+        })?;
+        let (timeouts, limits) = tracker.settings();
+        for (name, value) in settings {
+            if let Some(timeout) = timeouts.named(name) {
+                *timeout = line::time(value).map_err(LineError::Syntax)?;
+            } else if let Some(limit) = limits.named(name) {
+                *limit = line::number(value).map_err(LineError::Syntax)?;
+            } else {
+                return Err(LineError::Syntax(format!(
+                    "`{name}` is neither a timeout nor a limit"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Takes the oldest outcome of the expected kind: drops that nobody asks for are passed over.

@@ -10,7 +10,7 @@ use crate::value::Value;
 
 /// The structures whose fields are used here, in order.
 const STRUCTURES: &[(&str, &[&str])] = &[
-    ("nic_input_t", &["port", "length", "parser_error"]),
+    ("nic_input_t", &["port", "length", "parser_error", "recheck"]),
     ("nic_output_t", &["verdict", "port", "reason", "responder"]),
 ];
 
@@ -19,8 +19,10 @@ pub fn check(program: &Program) -> Result<(), LoadError> {
     check_structures(program, STRUCTURES)?;
     let verdicts = program.enumeration("verdict_t");
     let names = verdicts.map(|found| found.members.iter().map(|(name, _)| name.as_str()).collect());
-    if names != Some(vec!["drop", "forward", "reply"]) {
-        return Err(LoadError::Missing("enum verdict_t { drop, forward, reply }".to_owned()));
+    if names != Some(vec!["drop", "forward", "reply", "consume"]) {
+        return Err(LoadError::Missing(
+            "enum verdict_t { drop, forward, reply, consume }".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -58,13 +60,31 @@ pub fn run<'p>(
         Value::Member(2) => {
             Verdict::Reply { responder: member(program, "responder_t", &output[3]) }
         }
+        Value::Member(3) => Verdict::Consume,
         _ => Verdict::Drop { reason: member(program, "drop_reason_t", &output[2]) },
     })
 }
 
 fn nic_input(port: u16, packet: &[u8], error: usize) -> Value {
     let length = Value::bits(32, packet.len() as u64);
-    Value::List(vec![Value::bits(16, port), length, Value::Member(error)])
+    Value::List(vec![Value::bits(16, port), length, Value::Member(error), Value::Boolean(false)])
+}
+
+/// The main control for a connection that is due: no packet comes in, and none goes out.
+pub fn recheck<'p>(run: &mut Run<'_, 'p>, blocks: &mut [BlockState<'p>]) -> Result<(), Fault> {
+    let program = run.program;
+    let [_, control, _] = blocks else {
+        unreachable!("the package DpuNic has three blocks");
+    };
+    let input = Value::List(vec![
+        Value::bits(16, 0_u8),
+        Value::bits(32, 0_u8),
+        Value::Member(run.error("NoError")),
+        Value::Boolean(true),
+    ]);
+    let [headers, metadata, output] = [0, 1, 3].map(|n| zero(program, control.definition, n));
+    let (_, result) = run.block(control, vec![headers, metadata, input, output]);
+    finished(result)
 }
 
 /// The name of a member of an enum; the value itself when it has none.

@@ -27,6 +27,8 @@ pub enum Verdict {
         /// The member of `responder_t`.
         responder: String,
     },
+    /// The node has learned from it, and it ends.
+    Consume,
     /// It ends.
     Drop {
         /// The member of `drop_reason_t`; `none` where the architecture has no reasons.
@@ -78,6 +80,30 @@ impl Machine<'_> {
     /// The program did what is undefined.
     pub fn trace(&mut self, now: Time, port: u16, packet: &[u8]) -> Result<Outcome, Fault> {
         self.run(now, port, packet, true)
+    }
+
+    /// Entries have changed: each connection is decided again.
+    ///
+    /// # Errors
+    /// The program did what is undefined.
+    pub fn recheck(&mut self, now: Time) -> Result<(), Fault> {
+        let due = self.conntrack().map_or(0, |tracker| tracker.recheck(now));
+        for _ in 0..due {
+            let mut run = Run {
+                program: self.program,
+                now,
+                globals: &mut self.globals,
+                input: PacketIn::new(&[]),
+                output: PacketOut::default(),
+                events: None,
+            };
+            match self.architecture {
+                Architecture::DpuNic => dpu_nic::recheck(&mut run, &mut self.blocks)?,
+                // Has no connections.
+                Architecture::V1Model => {}
+            }
+        }
+        Ok(())
     }
 
     fn run(&mut self, now: Time, port: u16, packet: &[u8], trace: bool) -> Result<Outcome, Fault> {

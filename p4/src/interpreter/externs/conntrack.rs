@@ -2,7 +2,7 @@
 
 use super::LoadError;
 use crate::conntrack::{
-    Conntrack, Created, Family, Fragment, Key, NewConnection, Ports, TcpFlags, Tuple, Zone,
+    Connection, Conntrack, Family, First, Fragment, Key, Removal, TcpFlags, Tuple, Zone,
 };
 use crate::interpreter::Time;
 use crate::program::Program;
@@ -16,8 +16,8 @@ const STRUCTURES: &[(&str, &[&str])] = &[
     (
         "connection_t",
         &[
-            "initiator",
-            "responder",
+            "zone_interface",
+            "from_network",
             "source",
             "destination",
             "protocol",
@@ -25,13 +25,14 @@ const STRUCTURES: &[(&str, &[&str])] = &[
             "destination_port",
             "icmp_type",
             "icmp_code",
+            "answers_interface",
             "reply",
         ],
     ),
     ("fragment_t", &["zone", "source", "destination", "protocol", "identification", "ipv6"]),
 ];
 
-const ENUMS: &[(&str, &[&str])] = &[("created_t", &["created", "not_syn", "quota"])];
+const ENUMS: &[(&str, &[&str])] = &[("removal_t", &["policy", "interface_removed"])];
 
 /// Whether the program declares what is read here.
 pub fn check(program: &Program) -> Result<(), LoadError> {
@@ -69,55 +70,47 @@ pub fn call(
             }
             Ok(Value::Boolean(found.is_some()))
         }
-        "related" => {
-            let found = tracker.related(key(&arguments[0]), now);
-            if let Some((connection, reply)) = found {
-                arguments[1] = show(&connection, reply);
-            }
-            Ok(Value::Boolean(found.is_some()))
-        }
         "create" => {
-            let [_, _, initiator, responder, icmp_type, icmp_code, ..] = &arguments[..] else {
-                return Err("not the arguments of create".to_owned());
+            let connection = Connection {
+                first: key(&arguments[0]),
+                answers: key(&arguments[1]),
+                icmp: (number(&arguments[2]) as u8, number(&arguments[3]) as u8),
             };
-            let connection = NewConnection {
-                key: key(&arguments[0]),
-                reverse: key(&arguments[1]),
-                initiator: number(initiator) as u32,
-                responder: number(responder) as u32,
-                icmp: (number(icmp_type) as u8, number(icmp_code) as u8),
-            };
-            let pick_up = arguments[7].as_boolean();
-            let created = tracker.create(connection, flags(&arguments[6]), pick_up, now);
-            Ok(Value::Member(match created {
-                Created::Created => 0,
-                Created::NotSyn => 1,
-                Created::Quota => 2,
-            }))
+            Ok(Value::Boolean(tracker.create(connection, flags(&arguments[4]), now)))
         }
         "update" => {
             tracker.update(key(&arguments[0]), flags(&arguments[1]), now);
             Ok(Value::Nothing)
         }
         "remove" => {
-            tracker.remove(key(&arguments[0]));
+            let reason = match arguments[1] {
+                Value::Member(0) => Removal::Policy,
+                _ => Removal::InterfaceRemoved,
+            };
+            tracker.remove(key(&arguments[0]), reason, now);
+            Ok(Value::Nothing)
+        }
+        "due" => {
+            let due = tracker.due();
+            if let Some(connection) = due {
+                arguments[0] = show(&connection, false);
+            }
+            Ok(Value::Boolean(due.is_some()))
+        }
+        "follow" => {
+            tracker.follow(key(&arguments[0]), key(&arguments[1]));
             Ok(Value::Nothing)
         }
         "remember_fragment" => {
-            let ports = Ports {
-                source: number(&arguments[1]) as u16,
-                destination: number(&arguments[2]) as u16,
-                protocol: number(&arguments[3]) as u8,
-            };
-            tracker.remember_fragment(fragment(&arguments[0]), ports, now);
+            let first = First { key: key(&arguments[1]), related: arguments[2].as_boolean() };
+            tracker.remember_fragment(fragment(&arguments[0]), first, now);
             Ok(Value::Nothing)
         }
         "find_fragment" => {
             let found = tracker.find_fragment(fragment(&arguments[0]), now);
-            if let Some(ports) = found {
-                arguments[1] = Value::bits(16, ports.source);
-                arguments[2] = Value::bits(16, ports.destination);
-                arguments[3] = Value::bits(8, ports.protocol);
+            if let Some(First { key, related }) = found {
+                arguments[1] = Value::List(show_tuple(&key.tuple));
+                arguments[2] = Value::Boolean(related);
             }
             Ok(Value::Boolean(found.is_some()))
         }
@@ -176,18 +169,25 @@ fn fragment(value: &Value) -> Fragment {
     }
 }
 
-fn show(connection: &NewConnection, reply: bool) -> Value {
-    let tuple = connection.key.tuple;
-    Value::List(vec![
-        Value::bits(32, connection.initiator),
-        Value::bits(32, connection.responder),
+fn show_tuple(tuple: &Tuple) -> Vec<Value> {
+    vec![
         Value::bits(128, tuple.source),
         Value::bits(128, tuple.destination),
         Value::bits(8, tuple.protocol),
         Value::bits(16, tuple.source_port),
         Value::bits(16, tuple.destination_port),
+    ]
+}
+
+fn show(connection: &Connection, reply: bool) -> Value {
+    let Key { zone, tuple } = connection.first;
+    let mut fields = vec![Value::bits(32, zone.interface), Value::Boolean(zone.from_network)];
+    fields.extend(show_tuple(&tuple));
+    fields.extend([
         Value::bits(8, connection.icmp.0),
         Value::bits(8, connection.icmp.1),
+        Value::bits(32, connection.answers.zone.interface),
         Value::Boolean(reply),
-    ])
+    ]);
+    Value::List(fields)
 }

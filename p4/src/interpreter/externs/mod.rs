@@ -4,10 +4,13 @@ mod conntrack;
 pub mod counter;
 mod hash;
 pub mod meter;
+mod neighbors;
+mod options;
 
 use super::Time;
 use super::architecture::v1model;
 use crate::conntrack::Conntrack;
+use crate::neighbors::Neighbors;
 use crate::program::Program;
 use crate::value::Value;
 use counter::Counter;
@@ -49,6 +52,8 @@ pub enum Extern {
     Meter(Meter),
     /// `Conntrack`
     Conntrack(Box<Conntrack>),
+    /// `Neighbors`
+    Neighbors(Neighbors),
 }
 
 impl Extern {
@@ -69,6 +74,7 @@ impl Extern {
                 let tracker = Conntrack::new(number(0) as usize, number(1) as usize);
                 Ok(Self::Conntrack(Box::new(tracker)))
             }
+            "Neighbors" => Ok(Self::Neighbors(Neighbors::default())),
             _ => Err(LoadError::UnknownExtern(name.to_owned())),
         }
     }
@@ -93,13 +99,45 @@ impl Extern {
                 Ok(Value::Nothing)
             }
             Self::Conntrack(tracker) => conntrack::call(tracker, method, arguments, context.now),
+            Self::Neighbors(neighbors) => {
+                neighbors::call(neighbors, method, arguments, context.now)
+            }
         }
     }
 }
 
-/// Calls a function of the architecture.
-pub fn function(name: &str, arguments: &mut [Value]) -> Result<Value, super::Fault> {
+/// Calls a function of the architecture; `rest` is what the parser has not read yet.
+pub fn function(
+    name: &str,
+    arguments: &mut [Value],
+    rest: Option<&[u8]>,
+) -> Result<Value, super::Fault> {
+    let ahead = |bytes: &Value| rest?.get(..bytes.as_bits().to_count() as usize);
     match name {
+        "internet_checksum_with_payload" => {
+            let mut data = bytes(&arguments[0], name)?;
+            // What is not there has no checksum that could be right.
+            let Some(payload) = ahead(&arguments[1]) else { return Ok(Value::bits(16, 1_u8)) };
+            data.extend_from_slice(payload);
+            Ok(Value::bits(16, hash::internet(&data)))
+        }
+        "ipv4_options_are_well_formed" => {
+            Ok(Value::Boolean(options::ipv4(&bytes(&arguments[0], name)?)))
+        }
+        "ipv6_options_are_well_formed" => {
+            // Behind the next header and the length.
+            Ok(Value::Boolean(options::ipv6(bytes(&arguments[0], name)?.get(2..).unwrap_or(&[]))))
+        }
+        "neighbor_options" => {
+            let kind = arguments[0].as_bits().to_count() as u8;
+            // What is not there is not in order.
+            let found = ahead(&arguments[1]).map(|bytes| options::link_layer(bytes, kind));
+            if let Some(Ok(Some(mac))) = found {
+                arguments[2] = Value::Boolean(true);
+                arguments[3] = Value::bits(48, mac);
+            }
+            Ok(Value::Boolean(matches!(found, Some(Ok(_)))))
+        }
         "internet_checksum" => Ok(Value::bits(16, hash::internet(&bytes(&arguments[0], name)?))),
         "encapsulation_hash" => Ok(Value::bits(16, hash::crc16(&bytes(&arguments[0], name)?))),
         "mark_to_drop" => {
