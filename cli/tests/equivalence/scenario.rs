@@ -217,6 +217,10 @@ impl Scenario {
         });
         for event in &output.events {
             let EventKind::Forward { port, packet, out, .. } = event.kind else { continue };
+            // What is the kernel's is of no VPC.
+            if out == Port::Kernel {
+                continue;
+            }
             let came = vpc_of_vf(port).or_else(|| vpc_of_frame(&self.packets[packet].1.frame));
             let went = vpc_of_vf(out)
                 .or_else(|| tunneled.next().and_then(|departure| vpc_of_frame(&departure.frame)));
