@@ -621,6 +621,8 @@ pub fn patient(steps: Vec<Timed>) -> Vec<Timed> {
     const SECOND: u64 = 1000 * MILLISECOND;
     steps
         .into_iter()
+        // Between pieces of a packet lie 30 s, which are a timeout.
+        .filter(|timed| !matches!(timed.step, Step::Fragments(_)))
         .map(|Timed { gap, mut step }| {
             let gap = match gap {
                 0..SECOND => MILLISECOND,
