@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::contract::Story;
 use crate::event::line;
 use crate::traffic::{
-    Arriving, Flow, Kind, Packet, Step, Timed, neighbor_answer, neighbor_question,
+    Arriving, End, Flow, Kind, Packet, Step, Timed, neighbor_answer, neighbor_question,
 };
 use crate::world::{INTERFACES, NODE, VNIS, World};
 use testbed::notation::show;
@@ -45,12 +45,25 @@ impl Scenario {
                         scenario.packets.push((now, packet.build(&current, world)));
                     }
                 }
-                Step::Close { flow, reset } => {
-                    let ends: &[(bool, &'static str)] =
-                        if *reset { &[(true, "R")] } else { &[(false, "FA"), (true, "FA")] };
+                Step::Close { flow, end } => {
+                    let ends: &[(bool, &'static str)] = match end {
+                        End::Fins => &[(false, "FA"), (true, "FA")],
+                        End::Reset => &[(true, "R")],
+                        End::Silence => &[(false, "S")],
+                    };
                     let ends = ends.iter().map(|(side, flags)| Packet::plain(*flow, *side, flags));
                     for packet in opening(*flow).into_iter().chain(ends) {
                         now += 1_000_000;
+                        scenario.packets.push((now, packet.build(&current, world)));
+                    }
+                    if let End::Silence = end {
+                        now += 8_000_000_000_000;
+                    }
+                }
+                Step::Messages(flow) => {
+                    for other in [false, true] {
+                        let kind = Kind::Message { other };
+                        let packet = Packet { kind, ..Packet::plain(*flow, false, "") };
                         scenario.packets.push((now, packet.build(&current, world)));
                     }
                 }

@@ -17,19 +17,32 @@ pub struct Timed {
 pub enum Step {
     /// A handshake, or a question and its answer.
     Open(Flow),
-    /// The same, and then both sides send a FIN, or one a RST.
+    /// The same, and then its end.
     Close {
         flow: Flow,
-        reset: bool,
+        end: End,
     },
     /// The same, and then the pieces of a packet, the last of them 30 s after the first.
     Fragments(Flow),
+    /// Two ICMP messages of different types.
+    Messages(Flow),
     Packet(Packet),
     /// An answer of an underlay neighbour that a may have asked for.
     Neighbor(usize),
     /// A question of an underlay neighbour for a's MAC.
     Question(usize),
     Change(Change),
+}
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy)]
+pub enum End {
+    /// Both sides send a FIN.
+    Fins,
+    /// The responder sends a RST.
+    Reset,
+    /// The initiator sends another SYN, and then nothing comes for longer than any timeout.
+    Silence,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +80,8 @@ pub enum Kind {
     Fragment { offset: u16, more: bool },
     /// An ICMP echo between the flow's ends.
     Echo { reply: bool },
+    /// An ICMP message that is neither echo nor error, of one type or another.
+    Message { other: bool },
     /// An ICMP error about the flow's other direction.
     Error { code: u8 },
     /// Another protocol between the flow's ends.
@@ -349,6 +364,11 @@ impl Packet {
                 let kind = if *reply { "echo-reply" } else { "echo" };
                 (format!("/{kind}(id={})/zeros(8)", self.flow.port), none)
             }
+            Kind::Message { other } => {
+                let layer = if v6 { "icmpv6" } else { "icmp" };
+                let kind = if v6 { 130 } else { 13 } + if *other { 2 } else { 0 };
+                (format!("/{layer}(type={kind})/zeros(16)"), none)
+            }
             Kind::Error { code } => {
                 let (kind, layer) =
                     if v6 { ("icmpv6(type=1", "ipv6") } else { ("icmp(type=3", "ipv4") };
@@ -489,6 +509,7 @@ fn kind() -> BoxedStrategy<Kind> {
         2 => (prop::sample::select(vec![0u16, 48, 96]), any::<bool>())
             .prop_map(|(offset, more)| Kind::Fragment { offset, more }),
         1 => any::<bool>().prop_map(|reply| Kind::Echo { reply }),
+        1 => any::<bool>().prop_map(|other| Kind::Message { other }),
         1 => (0..5u8).prop_map(|code| Kind::Error { code }),
         1 => prop::sample::select(vec![47u8, 132, 6, 17, 1, 58, 0]).prop_map(Kind::Protocol),
         1 => prop::sample::select(vec![
@@ -565,8 +586,10 @@ pub fn steps() -> BoxedStrategy<Vec<Timed>> {
                 });
             let step = prop_oneof![
                 4 => flow.clone().prop_map(Step::Open),
-                2 => (flow.clone(), any::<bool>()).prop_map(|(flow, reset)| Step::Close { flow, reset }),
-                1 => flow.prop_map(Step::Fragments),
+                2 => (flow.clone(), prop::sample::select(vec![End::Fins, End::Reset, End::Silence]))
+                    .prop_map(|(flow, end)| Step::Close { flow, end }),
+                1 => flow.clone().prop_map(Step::Fragments),
+                1 => flow.prop_map(Step::Messages),
                 16 => one,
                 1 => (1..3usize).prop_map(Step::Neighbor),
                 1 => (1..3usize).prop_map(Step::Question),

@@ -43,7 +43,7 @@ pub struct Interface {
     pub node: usize,
     pub v4: bool,
     pub v6: bool,
-    /// Bits: open, web, peers, quiet.
+    /// Bits: open, web, peers, quiet, stamp.
     pub groups: u8,
     pub anti_spoof: bool,
     pub enabled: bool,
@@ -162,6 +162,12 @@ impl World {
                     {"protocol": "udp", "from": {"securityGroup": format!("{vpc_name}-open")}},
                 ]}),
             ),
+            (
+                "stamp",
+                json!({"ingress": [
+                    {"protocol": "icmp", "icmpType": 13}, {"protocol": "icmpv6", "icmpType": 130},
+                ]}),
+            ),
             ("quiet", json!({"ingress": [{"protocol": "any"}], "egress": [{"protocol": "udp"}]})),
         ] {
             let mut spec = rules;
@@ -192,7 +198,7 @@ impl World {
                 .filter(|(has, _)| *has)
                 .map(|(_, v6)| self.address(v, Some(i), *v6))
                 .collect();
-            let groups: Vec<String> = ["open", "web", "peers", "quiet"]
+            let groups: Vec<String> = ["open", "web", "peers", "quiet", "stamp"]
                 .iter()
                 .enumerate()
                 .filter(|(bit, _)| interface.groups >> bit & 1 == 1)
@@ -261,7 +267,7 @@ fn interface() -> BoxedStrategy<Interface> {
         prop_oneof![12 => Just(true), 1 => Just(false)],
         prop_oneof![5 => Just(0), 2 => Just(1), 1 => Just(2usize)],
         prop_oneof![6 => Just((true, true)), 2 => Just((true, false)), 1 => Just((false, true))],
-        prop_oneof![6 => Just(1u8), 2 => 0..16u8],
+        prop_oneof![6 => Just(1u8), 1 => Just(16), 2 => 0..32u8],
         prop_oneof![3 => Just(true), 2 => Just(false)],
         prop_oneof![12 => Just(true), 1 => Just(false)],
     )
@@ -339,7 +345,7 @@ pub fn change() -> BoxedStrategy<Change> {
         1 => (vi.clone(), interface()).prop_map(|((v, i), new)| Change::Interface(v, i, new)),
         2 => vi.clone().prop_map(|(v, i)| Change::Enabled(v, i)),
         2 => vi.clone().prop_map(|(v, i)| Change::AntiSpoof(v, i)),
-        2 => (vi.clone(), 0..16u8).prop_map(|((v, i), bits)| Change::Groups(v, i, bits)),
+        2 => (vi.clone(), 0..32u8).prop_map(|((v, i), bits)| Change::Groups(v, i, bits)),
         4 => (vi.clone(), 0..3usize).prop_map(|((v, i), node)| Change::Move(v, i, node)),
         2 => vi.clone().prop_map(|(v, i)| Change::Mac(v, i)),
         2 => vi.clone().prop_map(|(v, i)| Change::Shift(v, i)),
