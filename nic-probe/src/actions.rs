@@ -147,6 +147,8 @@ pub struct FoundAction {
     pub only_shared: bool,
     /// Items of which the pattern must have one.
     pub needs: Vec<ItemKind>,
+    /// Items that the pattern must not have.
+    pub without: Vec<ItemKind>,
     /// Actions of which one must stand before, where the pattern has none of those items.
     pub after: Vec<ActionKind>,
 }
@@ -210,7 +212,8 @@ fn examine_one(
     };
     let mut tried = accepted.iter().filter(|accepted| root.contains(&accepted.domain)).peekable();
     let root = tried.peek().is_none() || tried.any(|accepted| in_root(trial, accepted));
-    Some(FoundAction { kind, accepted, root, only_shared, needs, after })
+    let without = without(trial, &accepted);
+    Some(FoundAction { kind, accepted, root, only_shared, needs, without, after })
 }
 
 /// Where the NIC accepts one of these actions, behind one of those, if they are any.
@@ -251,8 +254,13 @@ fn conditions(
         trial.accepts(&place.rule(plain.clone(), actions))
     };
     // What a decapsulation removes is a matter of its own.
-    if kind.is_decap() || is_plain(std::slice::from_ref(action)) {
+    if kind.is_decap() {
         return Default::default();
+    }
+    if is_plain(std::slice::from_ref(action)) {
+        // Then it needs what that pattern has over the empty one, where there is such.
+        let is_needed = !prefixes.contains(&1) && trial.accepts_pattern(place, &[]);
+        return (if is_needed { vec![ItemKind::Eth] } else { Vec::new() }, Vec::new());
     }
     let mut helps = |other: &FoundAction| {
         let Some(before) = other.in_domain(*domain).map(|accepted| &accepted.actions) else {
@@ -297,6 +305,27 @@ fn conditions(
         }
     }
     (needs, after)
+}
+
+/// The items with which no rule has the action, though the NIC takes their patterns and without them the action.
+fn without(trial: &mut Trial<'_, '_>, accepted: &[Accepted]) -> Vec<ItemKind> {
+    let mut wrong = Vec::new();
+    for kind in ItemKind::ALL.iter().copied() {
+        let (mut tried, mut taken) = (false, false);
+        for Accepted { domain, actions, prefixes } in accepted {
+            let place = Place::scratch(*domain);
+            let actions = trial.ended(*domain, actions);
+            for prefix in prefixes.iter().filter_map(|at| PREFIXES.get(*at)) {
+                let pattern = [bare(prefix), bare(&[kind])].concat();
+                if !taken && trial.accepts_pattern(place, &pattern) {
+                    tried = true;
+                    taken = trial.accepts(&place.rule(pattern, actions.clone()));
+                }
+            }
+        }
+        wrong.extend((tried && !taken).then_some(kind));
+    }
+    wrong
 }
 
 /// Whether these items go into a tunnel: what they name there is not what an action finds.

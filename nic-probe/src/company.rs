@@ -254,11 +254,12 @@ impl Relations<'_> {
         for (first, row) in self.actions.iter().zip(&self.table) {
             for (second, known) in self.actions.iter().zip(row) {
                 let (one, other) = (class(first.kind), class(second.kind));
-                let alike = one == other;
-                if *known != relation || alike || is_covered(one, other) {
+                let (single, another) = (first.kind.name(), second.kind.name());
+                // That all of a class are so to each other is said otherwise.
+                let is_said = single == another || one == other && self.all(one, other, relation);
+                if *known != relation || is_said || is_covered(one, other) {
                     continue;
                 }
-                let (single, another) = (first.kind.name(), second.kind.name());
                 let [one, other] = [[one, other], [single, other], [one, another]]
                     .into_iter()
                     .find(|[one, other]| self.all(one, other, relation))
@@ -298,6 +299,7 @@ mod tests {
             root: true,
             only_shared: false,
             needs: Vec::new(),
+            without: Vec::new(),
             after: Vec::new(),
         };
         kinds.iter().map(action).collect()

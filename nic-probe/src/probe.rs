@@ -42,6 +42,7 @@ pub const NOT_FOUND: &[(&str, &str)] = &[
     ("meter.mark_ignores_policy", "as above"),
     ("receive", "shows in frames from the wire only"),
     ("queues", "places are not counted"),
+    ("tables", "as above"),
     ("actions.NAME.anywhere", "shows in few rules that decapsulate"),
     ("pools", "they are reserved before the first trial"),
 ];

@@ -100,8 +100,10 @@ pub fn item_table(item: &FoundItem) -> (String, Value) {
 /// `[actions.NAME]`, and the name.
 pub fn action_table(action: &FoundAction) -> (String, Value) {
     let needs = action.needs.iter().map(|kind| kind.name());
+    let without = action.without.iter().map(|kind| kind.name());
     let table = keys([
         ("needs", (!action.needs.is_empty()).then(|| texts(needs))),
+        ("without", (!action.without.is_empty()).then(|| texts(without))),
         ("after", (!action.after.is_empty()).then(|| kinds(action.after.iter().copied()))),
         ("domains", some_domains(&action.domains())),
         ("root", (!action.root).then_some(false.into())),

@@ -19,6 +19,7 @@ const NOT_FOUND: &[&str] = &[
     "timing.deletions_per_second",
     "receive",
     "queues",
+    "tables",
     "actions.NAME.anywhere",
     "pools",
     "matching.integrity_depth",

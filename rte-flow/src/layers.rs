@@ -102,6 +102,20 @@ const ESP: u8 = 50;
 const ICMPV6: u8 = 58;
 const SCTP: u8 = 132;
 
+/// The IP protocol number of what an item stands for, where it stands on IP.
+pub(crate) const fn protocol_of(kind: ItemKind) -> Option<u8> {
+    match kind {
+        ItemKind::Icmp => Some(ICMP),
+        ItemKind::Tcp => Some(TCP),
+        ItemKind::Udp => Some(UDP),
+        ItemKind::Gre | ItemKind::Nvgre => Some(GRE),
+        ItemKind::Esp => Some(ESP),
+        ItemKind::Icmp6 => Some(ICMPV6),
+        ItemKind::Sctp => Some(SCTP),
+        _ => None,
+    }
+}
+
 /// GRE's flags: checksum, key, sequence number.
 const GRE_CHECKSUM: u16 = 0x8000;
 const GRE_KEY: u16 = 0x2000;
@@ -167,12 +181,12 @@ impl<'a> Layers<'a> {
                 }
                 stack.protocol = exact(asked, |header| header.next_header, 0xff);
             }
-            Item::Tcp(_) => self.transport(index, ItemKind::Tcp, TCP)?,
-            Item::Udp(_) => self.transport(index, ItemKind::Udp, UDP)?,
-            Item::Sctp(_) => self.transport(index, ItemKind::Sctp, SCTP)?,
-            Item::Esp(_) => self.transport(index, ItemKind::Esp, ESP)?,
-            Item::Icmp(_) => self.transport(index, ItemKind::Icmp, ICMP)?,
-            Item::Icmp6(_) => self.transport(index, ItemKind::Icmp6, ICMPV6)?,
+            Item::Tcp(_)
+            | Item::Udp(_)
+            | Item::Sctp(_)
+            | Item::Esp(_)
+            | Item::Icmp(_)
+            | Item::Icmp6(_) => self.transport(index, item.kind())?,
             Item::Vxlan(_) | Item::VxlanGpe(_) | Item::Gtp(_) => {
                 self.udp_tunnel(index, item.kind(), Tunnel::Udp)?;
                 return Ok(Position::at(Depth::Outer));
@@ -351,14 +365,14 @@ impl<'a> Layers<'a> {
         Ok(true)
     }
 
-    fn transport(&mut self, index: usize, kind: ItemKind, protocol: u8) -> Result<(), FlowError> {
+    fn transport(&mut self, index: usize, kind: ItemKind) -> Result<(), FlowError> {
         let stack = self.stack();
         let (fits, needed) = match kind {
             ItemKind::Icmp => (stack.network == Some(Network::V4), "ipv4"),
             ItemKind::Icmp6 => (stack.network == Some(Network::V6), "ipv6"),
             _ => (matches!(stack.network, Some(Network::V4 | Network::V6)), "ipv4 or ipv6"),
         };
-        if stack.protocol.is_some_and(|asked| asked != protocol) {
+        if stack.protocol.is_some_and(|asked| Some(asked) != protocol_of(kind)) {
             let message =
                 format!("the network layer asks for another protocol than {kind}'s; change one");
             return Err(refuse(index, EINVAL, message));

@@ -1,6 +1,6 @@
 //! What each profile accepts, case by case.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::slice::from_ref;
 
 use super::*;
@@ -468,4 +468,44 @@ fn representors_have_no_egress_rules_with_software_steering() {
     for profile in [HWS, "bluefield3-hws-24.11", "unlimited"] {
         assert_eq!(egress(profile, false), Ok(()), "{profile}");
     }
+}
+
+#[test]
+fn numbers_of_tcp_move_one_way_and_icmpv6_keeps_its_addresses() {
+    use crate::header::{Icmp6, Ipv6};
+    let one_way = |profile, actions: [Action; 2]| {
+        with(profile, |rule| drop(rule.actions.splice(0..0, actions)))
+    };
+    let seq = || [Action::IncTcpSeq(1), Action::DecTcpSeq(2)];
+    refused(one_way(SWS, seq()), ErrorKind::Action, EINVAL, Cause::Action(1));
+    let ack = [Action::DecTcpAck(1), Action::IncTcpAck(2)];
+    refused(one_way(SWS, ack), ErrorKind::Action, EINVAL, Cause::Action(1));
+    assert_eq!(one_way(SWS, [Action::IncTcpSeq(1), Action::DecTcpAck(2)]), Ok(()));
+    assert_eq!(one_way("unlimited", seq()), Ok(()));
+
+    let over = |profile, pattern: &[Item], action: Action| {
+        with(profile, |rule| {
+            rule.pattern = pattern.to_vec();
+            rule.actions = vec![action, Action::RepresentedPort(0)];
+        })
+    };
+    let eth = || Item::Eth(Match::default());
+    let ipv6 = |protocol: u8| Item::Ipv6(Match::<Ipv6>::default().protocol(protocol));
+    let item = [eth(), Item::Ipv6(Match::default()), Item::Icmp6(Match::<Icmp6>::default())];
+    let address = || Action::SetIpv6Dst(Ipv6Addr::LOCALHOST);
+    for pattern in [&item[..], &[eth(), ipv6(58)]] {
+        let result = over(SWS, pattern, address());
+        refused(result, ErrorKind::Action, ENOTSUP, Cause::Action(0));
+        assert_eq!(over("unlimited", pattern, address()), Ok(()));
+        assert_eq!(over(SWS, pattern, Action::DecTtl), Ok(()));
+        // The driver looks at the old actions alone.
+        let modify = Action::ModifyField(ModifyField::set(FieldId::Ipv6Dst, 1));
+        assert_eq!(over(SWS, pattern, modify), Ok(()));
+    }
+    assert_eq!(over(SWS, &[eth(), ipv6(17)], address()), Ok(()));
+
+    let mac = || Action::SetMacSrc(packet::Mac([2, 0, 0, 0, 0, 1]));
+    refused(over(SWS, &[], mac()), ErrorKind::Action, EINVAL, Cause::Action(0));
+    assert_eq!(over(SWS, &[eth()], mac()), Ok(()));
+    assert_eq!(over("unlimited", &[], mac()), Ok(()));
 }

@@ -62,7 +62,8 @@ pub use profile::{
     AgeRules, ConntrackItem, ConntrackRules, Duplicates, Encap, Fates, Fragments, IndirectRules,
     IntegrityDepth, Interface, IpInIp, Limits, Matching, MeterRules, ModifyRules, Multicast,
     PoolRules, PortItems, Profile, ProfileError, QueueRules, ReceiveRules, Reconfiguration,
-    RssRules, SampleRules, SpecOutsideMask, Steering, Timing, TransferPorts, VlanFilter, VlanTags,
+    RssRules, SampleRules, SpecOutsideMask, Steering, TableRules, Timing, TransferPorts,
+    VlanFilter, VlanTags,
 };
 pub use rss::{Rss, RssFunction, RssTypes};
 pub use rule::Rule;

@@ -22,7 +22,7 @@ pub(crate) use actions::{ActionClass, ActionRule, ActionSet};
 pub use objects::{
     AgeRules, ConntrackRules, IndirectRules, MeterRules, ModifyRules, RssRules, SampleRules,
 };
-pub use queues::{PoolRules, QueueRules, Reconfiguration};
+pub use queues::{PoolRules, QueueRules, Reconfiguration, TableRules};
 pub use receive::{Multicast, ReceiveRules, VlanFilter};
 
 /// Why a profile cannot be used.
@@ -376,6 +376,8 @@ pub struct Profile {
     pub matching: Matching,
     /// Flow queues.
     pub queues: QueueRules,
+    /// Template tables.
+    pub tables: TableRules,
     /// What `rte_flow_configure` reserves.
     pub pools: PoolRules,
     /// Encapsulation.

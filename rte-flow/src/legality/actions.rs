@@ -7,7 +7,7 @@ use crate::action::{Action, ActionKind};
 use crate::attribute::Domain;
 use crate::error::{EINVAL, ENOENT, ENOTSUP, ErrorKind, FlowError};
 use crate::item::{Item, ItemKind};
-use crate::layers::{Depth, Layers};
+use crate::layers::{Depth, Layers, protocol_of};
 use crate::profile::{ActionClass, ActionSet, Fates};
 use crate::template::TemplateAction;
 
@@ -177,6 +177,7 @@ impl Check<'_> {
             }
             kinds.insert(known.kind);
             self.needs(known, before)?;
+            self.without(known)?;
             let decides = self.decides(known)?;
             fates += u32::from(known.kind.is_fate() || decides);
             if fates > 1 {
@@ -214,6 +215,9 @@ impl Check<'_> {
                 attribute => FlowError::attributes(attribute, ENOTSUP, message),
             }
         })?;
+        if let Some(shared) = self.profile.action(ActionKind::Indirect).filter(|_| is_shared) {
+            self.place("indirect", "action", &shared.place).map_err(refuse)?;
+        }
         let indirect = &self.profile.indirect;
         if is_shared && !(self.profile.knows(ActionKind::Indirect) && indirect.can_share(kind)) {
             return Err(refuse(format!("action {kind} cannot be shared; put it into the rule")));
@@ -353,6 +357,24 @@ impl Check<'_> {
         Err(FlowError::action(index, error, errno, message))
     }
 
+    /// What an action does not stand in the pattern.
+    fn without(&self, known: &Known<'_>) -> Result<(), FlowError> {
+        let Known { index, kind, .. } = *known;
+        let refused = self.profile.action(kind).map_or(&[][..], |rule| &rule.without);
+        let pattern = self.pattern.unwrap_or_default();
+        let is_there = |wrong: &&ItemKind| {
+            pattern.iter().any(|item| item.kind() == **wrong || asks_by_number(item, **wrong))
+        };
+        match refused.iter().find(is_there) {
+            Some(wrong) => {
+                let message =
+                    format!("{kind} cannot rewrite packets of {wrong}; leave them to software");
+                Err(FlowError::action(index, ErrorKind::Action, ENOTSUP, message))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Whether the pattern has an item, in a stack of headers or in any.
     fn asks_for(&self, pattern: &[Item], kind: ItemKind, depth: Option<Depth>) -> bool {
         let mut layers = Layers::new(&self.profile.matching);
@@ -393,6 +415,20 @@ impl Check<'_> {
             (kind, _) => u32::from(kind.is_modify()),
         }
     }
+}
+
+/// Whether an IP item asks for the protocol that another item stands for. As mlx5 does it, the value counts under any mask.
+fn asks_by_number(item: &Item, kind: ItemKind) -> bool {
+    let asked = match item {
+        Item::Ipv4(asked) if asked.effective_mask().protocol != 0 => {
+            asked.spec.map(|ip| ip.protocol)
+        }
+        Item::Ipv6(asked) if asked.effective_mask().protocol != 0 => {
+            asked.spec.map(|ip| ip.protocol)
+        }
+        _ => None,
+    };
+    asked.is_some() && asked == protocol_of(kind)
 }
 
 fn both_ways<T: Copy>((one, another): (T, T)) -> [(T, T); 2] {

@@ -629,3 +629,14 @@ fn layers_that_fit_are_accepted() {
     // Hardware steering of 22.11 takes no IP inside IP.
     refuses(HWS, &[eth(), proto(4), ipv4()], 2, ErrorKind::Item, ENOTSUP);
 }
+
+#[test]
+fn hardware_steering_has_eight_registers() {
+    let register = |index: u8| {
+        with(HWS, |rule| {
+            rule.pattern = vec![Item::Tag(Match::<Tag>::default().data(1_u32).index(index))];
+        })
+    };
+    assert_eq!(register(7), Ok(()));
+    refused(register(8), ErrorKind::ItemSpec, EINVAL, Cause::Item(0));
+}

@@ -88,6 +88,8 @@ pub(crate) struct ActionRule {
     pub needs: Vec<ItemKind>,
     /// Those items may stand among any headers; else, behind a decapsulation, among those inside.
     pub anywhere: bool,
+    /// Items that the pattern must not have; nor may an IP item ask for their protocol.
+    pub without: Vec<ItemKind>,
     /// Classes of actions of which one must stand before, where the pattern has none of those items.
     pub after: Vec<ActionClass>,
     /// The actions that may stand beside it; `None`: all.

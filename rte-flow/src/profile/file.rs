@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     ActionClass, ActionRule, AgeRules, ConntrackRules, Encap, Fates, IndirectRules, Interface,
     ItemRule, Limits, Matching, MeterRules, ModifyRules, Place, PoolRules, Profile, ProfileError,
-    QueueRules, ReceiveRules, RssRules, SampleRules, Steering, Timing, yes,
+    QueueRules, ReceiveRules, RssRules, SampleRules, Steering, TableRules, Timing, yes,
 };
 use crate::action::ActionKind;
 use crate::attribute::Domain;
@@ -41,6 +41,8 @@ struct File {
     limits: Limits,
     #[serde(default)]
     queues: QueueRules,
+    #[serde(default)]
+    tables: TableRules,
     #[serde(default)]
     pools: PoolRules,
     matching: Matching,
@@ -128,6 +130,8 @@ struct ActionFile {
     needs: Vec<ItemKind>,
     #[serde(default)]
     anywhere: bool,
+    #[serde(default)]
+    without: Vec<ItemKind>,
     #[serde(default)]
     after: Vec<String>,
     with: Option<Vec<ActionKind>>,
@@ -222,6 +226,7 @@ impl Names<'_> {
                     place: place(file.domains, file.root),
                     needs: file.needs,
                     anywhere: file.anywhere,
+                    without: file.without,
                     after: self.classes(&format!("actions.{name}.after"), &file.after)?,
                     with: file.with,
                 });
@@ -285,6 +290,7 @@ impl File {
             timing: self.timing,
             limits: self.limits,
             queues: self.queues,
+            tables: self.tables,
             pools: self.pools,
             matching: self.matching,
             encap: self.encap,

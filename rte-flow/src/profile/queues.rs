@@ -1,4 +1,4 @@
-//! What a profile says of flow queues and of the objects that `rte_flow_configure` reserves. An absent table, and an absent
+//! What a profile says of flow queues, of template tables and of the objects that `rte_flow_configure` reserves. An absent table, and an absent
 //! key, stand for no restriction.
 
 use serde::Deserialize;
@@ -70,6 +70,35 @@ impl Default for PoolRules {
     }
 }
 
+/// Template tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TableRules {
+    /// The errno of a rule for which its table has no room.
+    #[serde(deserialize_with = "errno")]
+    pub full: i32,
+    /// A table has room for the next power of two of rules.
+    pub rounded: bool,
+    /// Pattern templates of a table.
+    pub pattern_templates: Option<usize>,
+    /// Pattern templates of a table in a root group.
+    pub root_pattern_templates: Option<usize>,
+    /// Actions templates of a table.
+    pub actions_templates: Option<usize>,
+}
+
+impl Default for TableRules {
+    fn default() -> Self {
+        Self {
+            full: ENOSPC,
+            rounded: false,
+            pattern_templates: None,
+            root_pattern_templates: None,
+            actions_templates: None,
+        }
+    }
+}
+
 fn errno<'de, D: Deserializer<'de>>(from: D) -> Result<i32, D::Error> {
     match String::deserialize(from)?.as_str() {
         "EAGAIN" => Ok(EAGAIN),
@@ -78,6 +107,8 @@ fn errno<'de, D: Deserializer<'de>>(from: D) -> Result<i32, D::Error> {
         "ENOENT" => Ok(ENOENT),
         "ENOMEM" => Ok(ENOMEM),
         "ENOSPC" => Ok(ENOSPC),
-        other => Err(D::Error::custom(format!("`{other}` is no errno of a flow queue or a pool"))),
+        other => Err(D::Error::custom(format!(
+            "`{other}` is no errno of a flow queue, a table or a pool"
+        ))),
     }
 }

@@ -22,9 +22,6 @@ use crate::flow_error::{Arrays, number};
 use crate::flow_ops::called;
 use crate::flow_state::AgeScope;
 
-/// Most operations in flight of a queue.
-const MAX_QUEUE_SIZE: u32 = 1 << 20;
-
 fn refuse(errno: i32, message: &'static str) -> FlowError {
     FlowError::other(ErrorKind::Unspecified, errno, message)
 }
@@ -36,7 +33,8 @@ fn limits(profile: &Profile) -> rte_flow_port_info {
     };
     let of = |kind, limit| if profile.knows(kind) { most(limit) } else { 0 };
     rte_flow_port_info {
-        max_nb_queues: u16::MAX.into(),
+        // As mlx5 says it: number and size of queues are a matter of memory alone.
+        max_nb_queues: u32::MAX,
         max_nb_counters: most(profile.limits.counters),
         max_nb_aging_objects: most(profile.limits.counters),
         max_nb_meters: of(ActionKind::MeterMark, profile.limits.meters),
@@ -66,7 +64,7 @@ pub unsafe extern "C" fn info_get(
                 *info = limits(profile);
             }
             if let Some(info) = queue_info.as_mut() {
-                info.max_size = MAX_QUEUE_SIZE;
+                info.max_size = u32::MAX;
             }
             Ok(())
         });
@@ -100,32 +98,28 @@ pub unsafe extern "C" fn configure(
             let refusal = refuse(ENOTSUP, "of the flags there is STRICT_QUEUE; clear the others");
             return Arrays::NONE.report(error, &refusal);
         };
-        let result = if sizes.iter().any(|size| *size > MAX_QUEUE_SIZE) {
-            Err(refuse(EINVAL, "the queue is larger than info_get says; make it smaller"))
-        } else {
-            private.device().with_switch(|Switch { eswitch, flow_state, .. }, _| {
-                let most = limits(eswitch.profile());
-                if wanted.nb_meters > most.max_nb_meters
-                    || wanted.nb_conn_tracks > most.max_nb_conn_tracks
-                    || wanted.nb_counters > most.max_nb_counters
-                    || wanted.nb_aging_objects > most.max_nb_aging_objects
-                {
-                    let message = "the port has fewer objects, as info_get says; ask for fewer";
-                    return Err(refuse(EINVAL, message));
-                }
-                let config = FlowConfig {
-                    queues: sizes,
-                    counters: wanted.nb_counters,
-                    ages: wanted.nb_aging_objects,
-                    meters: wanted.nb_meters,
-                    connections: wanted.nb_conn_tracks,
-                    strict_queues: scope == AgeScope::Queue,
-                };
-                eswitch.configure(port, &config)?;
-                flow_state.configure(port, count.into(), scope);
-                Ok(())
-            })
-        };
+        let result = private.device().with_switch(|Switch { eswitch, flow_state, .. }, _| {
+            let most = limits(eswitch.profile());
+            if wanted.nb_meters > most.max_nb_meters
+                || wanted.nb_conn_tracks > most.max_nb_conn_tracks
+                || wanted.nb_counters > most.max_nb_counters
+                || wanted.nb_aging_objects > most.max_nb_aging_objects
+            {
+                let message = "the port has fewer objects, as info_get says; ask for fewer";
+                return Err(refuse(EINVAL, message));
+            }
+            let config = FlowConfig {
+                queues: sizes,
+                counters: wanted.nb_counters,
+                ages: wanted.nb_aging_objects,
+                meters: wanted.nb_meters,
+                connections: wanted.nb_conn_tracks,
+                strict_queues: scope == AgeScope::Queue,
+            };
+            eswitch.configure(port, &config)?;
+            flow_state.configure(port, count.into(), scope);
+            Ok(())
+        });
         Arrays::NONE.status(error, result)
     }
 }

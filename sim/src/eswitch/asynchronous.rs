@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 
 use rte_flow::{
-    Action, Api, EBUSY, EINVAL, ENOENT, ENOSPC, ENOTSUP, ErrorKind, FlowError, Item,
-    Reconfiguration,
+    Action, Api, EBUSY, EINVAL, ENOENT, ENOTSUP, ErrorKind, FlowError, Item, Reconfiguration,
 };
 
 use super::faults::InsertionFault;
@@ -161,7 +160,7 @@ impl Eswitch {
     /// Enqueues the creation of a rule. The handle is valid at once; whether there is a rule, the completion tells.
     ///
     /// # Errors
-    /// The profile's errno for a full queue, `ENOSPC` for a full table or card, `EINVAL` for values that do not fit the templates, and what
+    /// The profile's errno for a full queue or a full table, `ENOSPC` for a full card, `EINVAL` for values that do not fit the templates, and what
     /// the profile or the model refuses.
     pub fn enqueue_create(
         &mut self,
@@ -188,7 +187,8 @@ impl Eswitch {
                 "the table holds the {} rules it was made for; destroy some or make it larger",
                 table.attributes.capacity
             );
-            return Err(FlowError::other(ErrorKind::Unspecified, ENOSPC, message));
+            let errno = self.profile.tables.full;
+            return Err(FlowError::other(ErrorKind::Unspecified, errno, message));
         }
         let kind = self.insertion_fault().map_or(Kind::Create, Kind::Faulty);
         let rule = self.insert(

@@ -1,8 +1,8 @@
 //! Templates and tables of the asynchronous API.
 
 use rte_flow::{
-    Action, ActionsTemplate, EBUSY, EINVAL, ENOENT, ENOTSUP, ErrorKind, FlowError, Item,
-    ModifyField, PatternTemplate, Rule, TableAttributes, TemplateAction, TemplateMismatch,
+    Action, ActionsTemplate, Attributes, EBUSY, EINVAL, ENOENT, ENOTSUP, ErrorKind, FlowError,
+    Item, ModifyField, PatternTemplate, Rule, TableAttributes, TemplateAction, TemplateMismatch,
     check_pattern_template,
 };
 
@@ -133,6 +133,16 @@ impl Eswitch {
             let message = "a table needs room for a rule, a pattern and an actions template";
             return Err(refuse(EINVAL, message));
         }
+        self.admit_table(attributes.attributes, patterns.len(), actions.len())?;
+        let attributes = if self.profile.tables.rounded {
+            let capacity = attributes.capacity;
+            TableAttributes {
+                capacity: capacity.checked_next_power_of_two().unwrap_or(capacity),
+                ..attributes
+            }
+        } else {
+            attributes
+        };
         for pattern in patterns {
             let pattern = self.pattern_template(port, *pattern)?;
             for actions in actions {
@@ -169,6 +179,30 @@ impl Eswitch {
             actions: actions.to_vec(),
             rules: 0,
         }))
+    }
+
+    /// Whether the card's tables have so many templates there.
+    fn admit_table(
+        &self,
+        place: Attributes,
+        patterns: usize,
+        actions: usize,
+    ) -> Result<(), FlowError> {
+        let rules = &self.profile.tables;
+        let most = if self.profile.is_root(place.domain, place.group) {
+            rules.root_pattern_templates
+        } else {
+            rules.pattern_templates
+        };
+        let limits = [("pattern", patterns, most), ("actions", actions, rules.actions_templates)];
+        for (what, count, most) in limits {
+            if let Some(most) = most.filter(|most| count > *most) {
+                let message =
+                    format!("a table has at most {most} {what} templates here; make another table");
+                return Err(refuse(EINVAL, message));
+            }
+        }
+        Ok(())
     }
 
     /// Destroys a table.

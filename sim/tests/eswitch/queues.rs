@@ -296,6 +296,34 @@ fn what_is_in_use_stays_and_what_does_not_fit_is_refused() {
 }
 
 #[test]
+fn tables_have_few_templates_and_the_room_that_the_driver_makes() {
+    for (name, most, full) in
+        [("bluefield3-hws-22.11", 2, ENOSPC), ("bluefield3-hws-24.11", 32, ENOMEM)]
+    {
+        let mut rig = rig(name);
+        // Room for 3 rules is made for 4.
+        for port in 1..=4 {
+            rig.create(port, false, 0).expect("room");
+            rig.pull(1_000_000_000);
+        }
+        assert_eq!(rig.create(5, false, 0), Err(full), "{name}");
+        let attributes = Attributes { group: 0, priority: 0, domain: Domain::Transfer };
+        let attributes = TableAttributes { attributes, capacity: 3 };
+        let Rig { mut switch, pattern, actions, .. } = rig;
+        let mut table = |patterns: usize, templates: usize| {
+            let (patterns, actions) = (vec![pattern; patterns], vec![actions; templates]);
+            switch
+                .table_create(UPLINK, attributes, &patterns, &actions)
+                .map(drop)
+                .map_err(|error| error.errno)
+        };
+        assert_eq!(table(most, 32), Ok(()), "{name}");
+        assert_eq!(table(most + 1, 1), Err(EINVAL), "{name}");
+        assert_eq!(table(1, 33), Err(EINVAL), "{name}");
+    }
+}
+
+#[test]
 fn with_hardware_steering_the_proxy_starts_first_and_stops_last() {
     fn errno(result: Result<(), rte_flow::FlowError>) -> Result<(), i32> {
         result.map_err(|error| error.errno)

@@ -72,6 +72,7 @@ impl Eswitch {
         profile: MeterProfile,
     ) -> Result<(), MeterError> {
         self.meter_port(port)?;
+        self.has_room_for_profiles(port)?;
         Self::below(self.profile.limits.meter_profiles, id, MeterErrorKind::ProfileId)?;
         if self.meters.profile_ids.contains_key(&(port, id)) {
             return Err(there(MeterErrorKind::ProfileId, "meter profile", id));
@@ -81,6 +82,18 @@ impl Eswitch {
         let profile = if rules.rounded { rounding::round(profile) } else { profile };
         let entry = self.meters.profiles.insert(ProfileEntry { port, profile, users: 0 });
         self.meters.profile_ids.insert((port, id), entry);
+        Ok(())
+    }
+
+    /// Where a card reserves its meters and has few profiles, it reserves these with the meters.
+    fn has_room_for_profiles(&self, port: u16) -> Result<(), MeterError> {
+        let comes_with_meters =
+            self.profile.pools.reserved && self.profile.limits.meter_profiles.is_some();
+        let reserved = self.engines.get(&port).and_then(|engine| engine.config.as_ref());
+        if comes_with_meters && reserved.is_none_or(|config| config.meters == 0) {
+            let message = "the port reserved no meters, and has no profiles without; give rte_flow_configure nb_meters";
+            return Err(refuse(MeterErrorKind::Unspecified, ENOTSUP, message));
+        }
         Ok(())
     }
 
