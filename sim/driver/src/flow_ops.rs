@@ -1,7 +1,6 @@
 //! The operations of `rte_flow` on a port: the table, and those that are done when they return.
 
 use std::ffi::{c_int, c_void};
-use std::fmt::Write as _;
 use std::mem::zeroed;
 use std::ptr;
 
@@ -199,15 +198,8 @@ unsafe extern "C" fn dev_dump(
         let (private, port) = called(dev);
         let wanted = (!flow.is_null()).then(|| rule(flow));
         let text = private.device().with_switch(|switch, now| {
-            let usage = switch.eswitch.usage(now);
-            let rules = switch.eswitch.rules_through(port);
-            let rules = rules.filter(|(id, _)| wanted.is_none_or(|wanted| wanted == *id));
-            let mut text = if wanted.is_none() { format!("{usage}\n") } else { String::new() };
-            for (id, rule) in rules {
-                // Writing to a string cannot fail.
-                let _ = writeln!(text, "{:#x}: {rule:?}", id.to_bits());
-            }
-            text
+            let rules = switch.eswitch.dump(port, wanted, now);
+            if wanted.is_some() { rules } else { format!("{}\n{rules}", switch.eswitch.usage(now)) }
         });
         let written = libc::fwrite(text.as_ptr().cast(), 1, text.len(), file.cast());
         let result = if written == text.len() {

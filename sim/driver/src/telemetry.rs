@@ -9,7 +9,6 @@ use dpdk_sys::{
     rte_tel_data_alloc, rte_tel_data_start_array, rte_tel_data_start_dict,
     rte_telemetry_register_cmd,
 };
-use sim::eswitch::RuleSummary;
 
 use crate::device::PortIndex;
 use crate::lock;
@@ -198,21 +197,10 @@ fn rules(parameters: &str, answer: &mut Answer) -> Option<()> {
     answer.part("rules", |answer| {
         answer.is_list();
         for rule in &rules {
-            answer.line(&rule_line(rule));
+            answer.line(&rule.to_string());
         }
     });
     Some(())
-}
-
-fn rule_line(rule: &RuleSummary) -> String {
-    let RuleSummary { id, port, group, priority, count } = rule;
-    let (domain, group) = (group.domain.name(), group.group);
-    let place =
-        format!("{:#x} port {port} {domain} group {group} priority {priority}", id.to_bits());
-    match count {
-        Some(count) => format!("{place}: {} packets, {} bytes", count.packets, count.bytes),
-        None => place,
-    }
 }
 
 fn trace(parameters: &str, answer: &mut Answer) -> Option<()> {

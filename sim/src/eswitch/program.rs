@@ -1,5 +1,6 @@
 //! What a rule does, ready to run.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rte_flow::{Color, Direction};
@@ -102,4 +103,54 @@ pub struct Program {
     pub steps: Box<[Step]>,
     /// At last.
     pub fate: Fate,
+}
+
+/// As testpmd writes the actions, in short.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(_) => f.write_str("count"),
+            Self::Age(_) => f.write_str("age"),
+            Self::Rewrite(rewrite) => write!(f, "modify_field width {}", rewrite.destination.width),
+            Self::Mark(mark) => write!(f, "mark id {mark}"),
+            Self::Flag => f.write_str("flag"),
+            Self::Encapsulate(_) => f.write_str("raw_encap"),
+            Self::Decapsulate | Self::StripLink | Self::DecapsulateNetwork(_) => {
+                f.write_str("raw_decap")
+            }
+            Self::PushVlan(ether_type) => write!(f, "of_push_vlan ethertype {ether_type:#06x}"),
+            Self::PopVlan => f.write_str("of_pop_vlan"),
+            Self::SetVlan { value, mask: 0x0fff } => write!(f, "of_set_vlan_vid vlan_vid {value}"),
+            Self::SetVlan { value, .. } => write!(f, "of_set_vlan_pcp vlan_pcp {}", value >> 13),
+            Self::Track(..) => f.write_str("conntrack"),
+            Self::Meter(_) => f.write_str("meter"),
+            Self::Color(color) => write!(f, "color {color:?}"),
+            Self::Sample(_) => f.write_str("sample"),
+        }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("actions ")?;
+        self.steps.iter().try_for_each(|step| write!(f, "{step} / "))?;
+        match &self.fate {
+            Fate::Jump(group) => write!(f, "jump group {group} / ")?,
+            Fate::Drop => f.write_str("drop / ")?,
+            Fate::Represented(port) => write!(f, "represented_port ethdev_port_id {port} / ")?,
+            Fate::Representor(port) => write!(f, "port_representor port_id {port} / ")?,
+            Fate::Queues(spread) => match &spread.queues[..] {
+                [queue] => write!(f, "queue index {queue} / ")?,
+                queues => {
+                    f.write_str("rss queues ")?;
+                    queues.iter().try_for_each(|queue| write!(f, "{queue} "))?;
+                    f.write_str("end / ")?;
+                }
+            },
+            Fate::SharedQueues(_) => f.write_str("rss / ")?,
+            Fate::Passthru => f.write_str("passthru / ")?,
+            Fate::Default => {}
+        }
+        f.write_str("end")
+    }
 }

@@ -233,11 +233,6 @@ impl Eswitch {
         self.rules.len()
     }
 
-    /// The rules made through a port's ethdev, to be shown. Walks over all rules: not for the packet path.
-    pub fn rules_through(&self, port: u16) -> impl Iterator<Item = (RuleId, &Rule)> {
-        self.rules.iter().filter(move |(_, rule)| rule.port == port)
-    }
-
     pub(super) fn known_mut(&mut self, port: u16) -> Result<&mut Port, FlowError> {
         self.ports.known(port)?;
         self.ports.get_mut(port).ok_or_else(|| {
