@@ -77,8 +77,10 @@ impl Sum {
 
     /// Whether what was summed, checksum field included, is intact.
     #[must_use]
+    #[inline]
     pub const fn is_valid(self) -> bool {
-        self.fold() == 0xffff
+        // Folding keeps the remainder, and gives 0 for 0 alone: one multiplication instead.
+        self.0 != 0 && self.0.is_multiple_of(0xffff)
     }
 
     // 2^64 - 1 is a multiple of 2^16 - 1: words of 64 bits with end-around carry fold to the sum of 16-bit words.

@@ -182,30 +182,36 @@ impl VxlanHeader {
     /// [`EncapsulationError`]; the frame is then unchanged.
     #[inline]
     pub fn push(&self, frame: &mut Frame<'_>, source_port: u16) -> Result<(), EncapsulationError> {
-        let length = frame.bytes().len().saturating_add(self.length());
+        let length = frame.length().saturating_add(self.length());
         if length > FRAME_LIMIT {
             return Err(EncapsulationError::TooLong(length));
         }
         frame.prepend(self.length())?;
         let after = |headers: usize| U16::new(length.saturating_sub(headers) as u16);
-        let written = match self.0 {
-            Template::Ipv4(mut headers) => {
+        let no_room = NoRoom { needed: self.length() };
+        // Copied as a whole, and changed where they lie: a copy that is changed first would have to be waited for.
+        match &self.0 {
+            Template::Ipv4(template) => {
+                let (headers, _) =
+                    OverIpv4::mut_from_prefix(frame.bytes_mut()).map_err(|_| no_room)?;
+                *headers = *template;
                 let total = after(Ethernet::LENGTH);
-                let sum = Delta::NONE.u16(0, total.get()).apply(headers.ip.checksum.get());
+                let sum = Delta::NONE.u16(0, total.get()).apply(template.ip.checksum.get());
                 headers.ip.total_length = total;
                 headers.ip.checksum = sum.into();
                 headers.udp.length = after(Ethernet::LENGTH + Ipv4::LENGTH);
                 headers.udp.source_port = source_port.into();
-                headers.write_to_prefix(frame.bytes_mut()).ok()
             }
-            Template::Ipv6(mut headers) => {
+            Template::Ipv6(template) => {
+                let (headers, _) =
+                    OverIpv6::mut_from_prefix(frame.bytes_mut()).map_err(|_| no_room)?;
+                *headers = *template;
                 let payload = after(Ethernet::LENGTH + Ipv6::LENGTH);
                 headers.ip.payload_length = payload;
                 headers.udp.length = payload;
                 headers.udp.source_port = source_port.into();
-                headers.write_to_prefix(frame.bytes_mut()).ok()
             }
-        };
-        written.ok_or(NoRoom { needed: self.length() }.into())
+        }
+        Ok(())
     }
 }

@@ -42,6 +42,13 @@ impl<'a> Frame<'a> {
         self.end
     }
 
+    /// Bytes that the frame has.
+    #[must_use]
+    #[inline]
+    pub const fn length(&self) -> usize {
+        self.end.saturating_sub(self.start)
+    }
+
     /// The frame.
     #[must_use]
     #[inline]

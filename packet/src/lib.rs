@@ -17,5 +17,8 @@ pub use ecn::{Ecn, decapsulate_ecn, set_ecn};
 pub use encapsulation::{EncapsulationError, TunnelError, VxlanHeader, VxlanTunnel};
 pub use entropy::{outer_source_port, vxlan_source_port, vxlan_source_port_of};
 pub use frame::{Frame, NoRoom};
-pub use parse::{NotVxlan, Quoted, VxlanError, VxlanPacket, parse, parse_quoted, parse_vxlan};
+pub use parse::{
+    AddressWords, NotVxlan, Quoted, Usual, UsualVxlan, VxlanError, VxlanPacket, address_words,
+    parse, parse_quoted, parse_usual, parse_usual_vxlan, parse_vxlan,
+};
 pub use tuple::{Family, Tuple};

@@ -10,11 +10,13 @@
 mod ipv4;
 mod ipv6;
 mod quoted;
+mod usual;
 mod vxlan;
 
 use zerocopy::FromBytes;
 
 pub use quoted::{Quoted, parse_quoted};
+pub use usual::{AddressWords, Usual, UsualVxlan, address_words, parse_usual, parse_usual_vxlan};
 pub use vxlan::{NotVxlan, VxlanError, VxlanPacket, parse_vxlan};
 
 use crate::wire::arp::Arp;

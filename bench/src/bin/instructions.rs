@@ -10,6 +10,7 @@ use bench::datapath::{WORK, Work, prepare, run};
 use clap::{Parser, Subcommand};
 use miette::{IntoDiagnostic, Result, WrapErr, bail, miette};
 use serde::{Deserialize, Serialize};
+use testbed::callgrind;
 
 /// Flows of each piece of work: more change no count by a hundredth.
 const FLOWS: u32 = 4096;
@@ -92,9 +93,9 @@ fn work(name: &str) -> Result<Work> {
 fn count(name: &str) -> Result<f64> {
     let directory = tempfile::tempdir().into_diagnostic()?;
     let file = directory.path().join("callgrind");
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--toggle-collect=bench::datapath::work::run*"])
-        .arg(format!("--callgrind-out-file={}", file.display()))
+    let mut words = callgrind::counting("bench::datapath::work::run*", &file).into_iter();
+    let output = Command::new(words.next().unwrap_or_default())
+        .args(words)
         .arg(std::env::current_exe().into_diagnostic()?)
         .args(["work", name])
         .output()
@@ -106,16 +107,11 @@ fn count(name: &str) -> Result<f64> {
     }
     let packets =
         String::from_utf8_lossy(&output.stdout).trim().parse::<f64>().into_diagnostic()?;
-    total(&file)?
-        .map(|total| total / packets)
-        .ok_or_else(|| miette!("no count for {name}:\n{said}"))
-}
-
-/// The sum that callgrind wrote.
-fn total(file: &Path) -> Result<Option<f64>> {
-    let text = std::fs::read_to_string(file).into_diagnostic()?;
-    let total = text.lines().find_map(|line| line.strip_prefix("summary:")?.trim().parse().ok());
-    Ok(total.filter(|total| *total > 0.0))
+    let cost = callgrind::read(&file).into_diagnostic()?;
+    if cost.instructions == 0 {
+        bail!("no count for {name}:\n{said}");
+    }
+    Ok(f64::from(u32::try_from(cost.instructions).into_diagnostic()?) / packets)
 }
 
 impl Figures {

@@ -29,6 +29,8 @@ pub enum Work {
     Find,
     /// Packets of connections that are there.
     Established(Direction),
+    /// The first packet of each that changes nothing any more: it is asked everything once again.
+    Settling(Direction),
     /// The same, one packet at a time.
     OneByOne(Direction),
     /// Each packet begins a connection.
@@ -47,6 +49,7 @@ pub const WORK: &[(&str, Work)] = &[
     ("encapsulate", Work::Established(Direction::Encapsulate)),
     ("decapsulate", Work::Established(Direction::Decapsulate)),
     ("local", Work::Established(Direction::Local)),
+    ("encapsulate-settling", Work::Settling(Direction::Encapsulate)),
     ("encapsulate-one-by-one", Work::OneByOne(Direction::Encapsulate)),
     ("new-udp", Work::New(Direction::Encapsulate, Transport::Udp)),
     ("new-tcp", Work::New(Direction::Encapsulate, Transport::Tcp(SYN))),
@@ -76,9 +79,10 @@ impl Prepared {
 pub fn prepare(work: Work, flows: u32) -> Result<Prepared> {
     let mut world = World::new(flows)?;
     let direction = match work {
-        Work::Established(direction) | Work::OneByOne(direction) | Work::New(direction, _) => {
-            direction
-        }
+        Work::Established(direction)
+        | Work::Settling(direction)
+        | Work::OneByOne(direction)
+        | Work::New(direction, _) => direction,
         _ => Direction::Encapsulate,
     };
     let steps = match work {
@@ -99,6 +103,9 @@ pub fn prepare(work: Work, flows: u32) -> Result<Prepared> {
         let mut through = vec![world.frames(begins, Transport::Udp, 0, flows)];
         if direction != Direction::Local {
             through.push(world.frames(answers, Transport::Udp, 0, flows));
+        }
+        if matches!(work, Work::Established(_) | Work::OneByOne(_)) {
+            through.push(world.frames(direction, Transport::Udp, 0, flows));
         }
         for frames in through {
             let forwarded = world.pass(&frames, BURST);
@@ -150,7 +157,9 @@ pub fn run(work: Work, prepared: &mut Prepared) -> Result<()> {
                 keys.iter().filter(|key| black_box(world.shard.find(key)).is_some()).count()
             }
             Work::OneByOne(_) => world.pass(frames, 1),
-            Work::Established(_) | Work::New(..) | Work::Handshake => world.pass(frames, BURST),
+            Work::Established(_) | Work::Settling(_) | Work::New(..) | Work::Handshake => {
+                world.pass(frames, BURST)
+            }
         };
         if done != frames.len() {
             bail!("{done} of {} packets went on", frames.len());

@@ -1,13 +1,14 @@
 //! Packets that came in together: what each of them needs is fetched ahead, before the first one is seen to its end.
 
-use arrayvec::ArrayVec;
 use model::decision::DropReason;
 use model::snapshot::{Interface, Snapshot, VfIndex};
 use packet::Frame;
 
 use super::arrival::{Received, Way};
+use super::conntrack::Event;
 use super::counters::Owner;
 use super::effects::Effects;
+use super::established::Ahead;
 use super::memory::prefetch;
 use super::shard::Shard;
 use super::track::Subject;
@@ -15,7 +16,7 @@ use super::{Outcome, Port, Time, from_network, from_vm};
 
 /// Packets that are seen to at a time: enough for memory to answer in the meantime, and no more than the processor's
 /// first cache holds.
-const BURST: usize = 32;
+pub(super) const BURST: usize = 32;
 
 /// A packet that came in, and what became of it.
 #[derive(Debug)]
@@ -36,14 +37,6 @@ impl<'f> Incoming<'f> {
     }
 }
 
-/// What is known of a packet without looking at anything that another packet may change.
-struct Ahead<'s> {
-    owner: Owner,
-    length: usize,
-    way: Way<'s>,
-    subject: Option<Subject>,
-}
-
 impl Shard {
     /// Takes packets that came in, in this order, changes their frames in place, and tells what to do with each. It makes no
     /// difference how many are taken at a time, other than the time it takes.
@@ -57,87 +50,93 @@ impl Shard {
         effects: &mut Effects,
     ) {
         let mut sender = None;
+        let mut ahead = std::mem::take(&mut self.ahead);
         for burst in packets.chunks_mut(BURST) {
             for packet in &*burst {
                 if let Some(start) = packet.frame.bytes().first() {
                     prefetch(start);
                 }
             }
-            let mut ahead = ArrayVec::<Ahead<'_>, BURST>::new();
-            for packet in &mut *burst {
-                ahead.push(self.look_ahead(snapshot, &mut sender, packet));
+            for (packet, ahead) in burst.iter().zip(&mut ahead) {
+                self.look_ahead(snapshot, &mut sender, packet, ahead);
             }
-            for Ahead { subject, .. } in &mut ahead {
-                if let Some(subject) = subject {
-                    subject.candidate = self.table.look_ahead(subject.hash);
+            let mut all_found = true;
+            for ahead in ahead.iter_mut().take(burst.len()) {
+                all_found &= !ahead.is_usual() || self.look_at_first_place(ahead);
+            }
+            if !all_found {
+                for ahead in ahead.iter_mut().take(burst.len()) {
+                    self.look_at_second_place(ahead);
                 }
             }
             for (packet, ahead) in burst.iter_mut().zip(&ahead) {
-                packet.outcome = self.see_through(now, snapshot, ahead, &mut packet.frame, effects);
+                if !self.pass(now, snapshot, ahead, packet) {
+                    self.see_through(now, snapshot, &mut sender, ahead, packet, effects);
+                }
             }
         }
+        self.ahead = ahead;
     }
 
-    /// Finds out what a packet is, and has the place fetched where its connection is looked for.
-    #[inline]
-    fn look_ahead<'s>(
-        &self,
+    /// Sees a packet to its end, the long way.
+    #[inline(never)]
+    fn see_through<'s>(
+        &mut self,
+        now: Time,
         snapshot: &'s Snapshot,
         sender: &mut Option<&'s Interface>,
+        ahead: &Ahead,
         packet: &mut Incoming<'_>,
-    ) -> Ahead<'s> {
+        effects: &mut Effects,
+    ) {
         let frame = &mut packet.frame;
-        let length = frame.bytes().len();
+        let length = frame.length();
+        let usual = ahead.usual();
         let Received { owner, way } = match packet.port {
             Port::Vf(vf) => match known(snapshot, sender, vf) {
-                Some(interface) => from_vm::receive(snapshot, interface, frame),
+                Some(interface) => {
+                    let usual = usual.as_ref().map(|(usual, ..)| usual);
+                    from_vm::receive(snapshot, interface, usual, frame)
+                }
                 None => Received {
                     owner: Owner::Unassigned,
                     way: Way::Over(Outcome::Drop(DropReason::InterfaceDown)),
                 },
             },
-            Port::Uplink => from_network::receive(snapshot, frame),
+            Port::Uplink => {
+                let usual = ahead.usual_from_wire(snapshot);
+                from_network::receive(snapshot, usual.as_ref(), frame)
+            }
             Port::Kernel => Received {
                 owner: Owner::Kernel,
                 way: Way::Over(Outcome::Forward { port: Port::Uplink }),
             },
         };
-        let subject = match &way {
-            Way::On(arrival) => self.subject(arrival),
-            Way::Over(_) | Way::ToTheNode => None,
-        };
-        if let Some(subject) = &subject {
-            self.table.prefetch(subject.hash);
-        }
-        Ahead { owner, length, way, subject }
-    }
-
-    /// Sees a packet to its end.
-    #[inline]
-    fn see_through(
-        &mut self,
-        now: Time,
-        snapshot: &Snapshot,
-        ahead: &Ahead<'_>,
-        frame: &mut Frame,
-        effects: &mut Effects,
-    ) -> Outcome {
-        let outcome = match &ahead.way {
-            Way::On(arrival) => self.track(now, snapshot, arrival, ahead.subject, frame, effects),
+        let outcome = match way {
+            Way::On(arrival) => {
+                let subject = match usual {
+                    Some((_, key, hash, candidate)) => {
+                        let event = Event::of(arrival.packet.transport);
+                        Some(Subject { key: *key, hash, candidate, event })
+                    }
+                    None => self.subject(&arrival),
+                };
+                self.track(now, snapshot, &arrival, subject, frame, effects)
+            }
             Way::ToTheNode => {
                 let (underlay, kernel) = (&mut self.underlay, self.kernel.as_mut());
                 from_network::for_the_node(now, snapshot, underlay, kernel, frame)
             }
-            Way::Over(outcome) => *outcome,
+            Way::Over(outcome) => outcome,
         };
-        self.counters.count(ahead.owner, ahead.length, outcome);
-        outcome
+        self.counters.count(owner, length, outcome);
+        packet.outcome = outcome;
     }
 }
 
 /// The interface behind a VF: mostly the one that sent the packet before.
 #[inline]
-fn known<'s>(
+pub(super) fn known<'s>(
     snapshot: &'s Snapshot,
     last: &mut Option<&'s Interface>,
     vf: VfIndex,

@@ -5,6 +5,7 @@ mod connection;
 pub(crate) mod index;
 mod key;
 mod record;
+mod settled;
 mod table;
 mod tcp;
 mod timer_wheel;
@@ -17,6 +18,7 @@ pub use tcp::TcpState;
 pub(crate) use connection::{Beginning, Event};
 pub(crate) use key::{CompactKey, KeyHasher};
 pub(crate) use record::{Macs, Record};
+pub(crate) use settled::SettledExit;
 pub(crate) use table::{Candidate, ConnectionTable};
 pub(crate) use tcp::{may_pick_up, opens};
 

@@ -17,6 +17,7 @@ pub struct Traffic {
 
 impl Traffic {
     /// Counts more.
+    #[inline]
     pub fn add(&mut self, packets: u64, bytes: u64) {
         self.packets = self.packets.wrapping_add(packets);
         self.bytes = self.bytes.wrapping_add(bytes);
@@ -79,13 +80,16 @@ pub struct InterfaceCounters {
     pub delivered: Traffic,
 }
 
+/// Interfaces whose places are at hand.
+const RECENT: usize = 64;
+
 /// All counters of a shard. They only grow, and wrap around.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
     interfaces: Vec<(InterfaceId, InterfaceCounters)>,
     places: ByInterface<usize>,
-    /// Where the interfaces were that were last counted for as owner and as receiver: mostly the next packet's.
-    last: [usize; 2],
+    /// Where interfaces were found last, by their ids' last bits.
+    recent: [(InterfaceId, usize); RECENT],
     wire: PacketCounters,
     unassigned: PacketCounters,
     kernel: PacketCounters,
@@ -106,6 +110,23 @@ pub(crate) enum Owner {
     /// The kernel beside us, which sent it.
     Kernel,
 }
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            places: ByInterface::default(),
+            recent: NONE_RECENT,
+            wire: PacketCounters::default(),
+            unassigned: PacketCounters::default(),
+            kernel: PacketCounters::default(),
+            sent_to_wire: Traffic::default(),
+        }
+    }
+}
+
+/// No interface has this id.
+const NONE_RECENT: [(InterfaceId, usize); RECENT] = [(InterfaceId(0), usize::MAX); RECENT];
 
 impl Counters {
     /// An interface's counters, if it had any packet.
@@ -140,29 +161,36 @@ impl Counters {
 
     /// Forgets the interfaces that `is_known` does not know.
     pub(crate) fn retain(&mut self, is_known: impl Fn(InterfaceId) -> bool) {
+        self.recent = NONE_RECENT;
         self.interfaces.retain(|(id, _)| is_known(*id));
         self.places = self.interfaces.iter().map(|(id, _)| *id).zip(0..).collect();
     }
 
-    /// An interface's counters, as those of an owner (0) or a receiver (1).
     #[inline]
-    fn at(&mut self, id: InterfaceId, role: usize) -> Option<&mut InterfaceCounters> {
-        let last = self.last.get_mut(role)?;
-        if self.interfaces.get(*last).is_none_or(|(known, _)| *known != id) {
-            let next = self.interfaces.len();
-            *last = *self.places.entry(id).or_insert(next);
-            if *last == next {
-                self.interfaces.push((id, InterfaceCounters::default()));
-            }
+    fn at(&mut self, id: InterfaceId) -> Option<&mut InterfaceCounters> {
+        let (known, place) = self.recent.get(id.0 as usize % RECENT).copied()?;
+        let place = if known == id { place } else { self.find(id) };
+        self.interfaces.get_mut(place).map(|(_, counters)| counters)
+    }
+
+    #[cold]
+    fn find(&mut self, id: InterfaceId) -> usize {
+        let next = self.interfaces.len();
+        let place = *self.places.entry(id).or_insert(next);
+        if place == next {
+            self.interfaces.push((id, InterfaceCounters::default()));
         }
-        self.interfaces.get_mut(*last).map(|(_, counters)| counters)
+        if let Some(recent) = self.recent.get_mut(id.0 as usize % RECENT) {
+            *recent = (id, place);
+        }
+        place
     }
 
     #[inline]
     pub(crate) fn count(&mut self, owner: Owner, bytes: usize, outcome: Outcome) {
         let counters = match owner {
-            Owner::Sender(id) => self.at(id, 0).map(|interface| &mut interface.from_vm),
-            Owner::Receiver(id) => self.at(id, 0).map(|interface| &mut interface.from_network),
+            Owner::Sender(id) => self.at(id).map(|interface| &mut interface.from_vm),
+            Owner::Receiver(id) => self.at(id).map(|interface| &mut interface.from_network),
             Owner::Wire => Some(&mut self.wire),
             Owner::Unassigned => Some(&mut self.unassigned),
             Owner::Kernel => Some(&mut self.kernel),
@@ -172,13 +200,25 @@ impl Counters {
         }
     }
 
+    /// Counts a packet that was forwarded: one that the interface's VM sent, or one that came from the wire for it.
+    #[inline]
+    pub(crate) fn forwarded(&mut self, id: InterfaceId, from_wire: bool, bytes: usize) {
+        if let Some(interface) = self.at(id) {
+            let counters =
+                if from_wire { &mut interface.from_network } else { &mut interface.from_vm };
+            counters.received.add(1, bytes as u64);
+            counters.forwarded = counters.forwarded.wrapping_add(1);
+        }
+    }
+
     #[inline]
     pub(crate) fn delivered(&mut self, id: InterfaceId, bytes: usize) {
-        if let Some(interface) = self.at(id, 1) {
+        if let Some(interface) = self.at(id) {
             interface.delivered.add(1, bytes as u64);
         }
     }
 
+    #[inline]
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.sent_to_wire.add(1, bytes as u64);
     }

@@ -7,7 +7,8 @@ use model::snapshot::{Interface, Snapshot, Vpc};
 use packet::checksum::Delta;
 use packet::wire::ethernet::Ethernet;
 use packet::{
-    Ecn, Family, Frame, IpPacket, Network, Parsed, Vni, VxlanError, VxlanPacket, decapsulate_ecn,
+    Ecn, Family, Frame, IpPacket, Network, Parsed, Usual, UsualVxlan, Vni, VxlanError, VxlanPacket,
+    decapsulate_ecn,
 };
 
 use super::arrival::{Arrival, Received, Way};
@@ -17,21 +18,32 @@ use super::underlay::{Underlay, UplinkResponse};
 use super::{Outcome, Port, Time, reason_of};
 
 /// Takes a frame from the wire. What is VXLAN to our VTEP is decapsulated in place; VNI and inner destination MAC choose
-/// the interface. All else is for the node itself.
-#[inline]
-pub(crate) fn receive<'s>(snapshot: &'s Snapshot, frame: &mut Frame) -> Received<'s> {
+/// the interface. All else is for the node itself. `usual` is what the frame was found to be, if it was.
+pub(crate) fn receive<'s>(
+    snapshot: &'s Snapshot,
+    usual: Option<&(UsualVxlan, Usual)>,
+    frame: &mut Frame,
+) -> Received<'s> {
     let wire = |way| Received { owner: Owner::Wire, way };
-    let outer = match packet::parse_vxlan(frame.bytes()) {
+    let outer = match usual.and_then(|(outer, _)| outer.packet(frame.bytes())) {
+        Some(outer) => Ok(outer),
+        None => packet::parse_vxlan(frame.bytes()),
+    };
+    let outer = match outer {
         Ok(outer) if outer.destination == snapshot.node.vtep.ip() => outer,
         Err(VxlanError::Malformed) => return wire(DropReason::Malformed.into()),
         Ok(_) | Err(VxlanError::NotVxlan(_)) => return wire(Way::ToTheNode),
     };
-    let Some(vpc) = vpc_of(snapshot, &outer) else {
+    let Some(vpc) = vpc_of(snapshot, outer.vni) else {
         return wire(DropReason::UnknownVni.into());
     };
     // What trails the datagram stays, as it does when the card takes the outer headers off.
     frame.trim_front(outer.inner().start);
-    let inner = match packet::parse(frame.bytes()) {
+    let inner = match usual.and_then(|(_, inner)| inner.parsed(frame.bytes())) {
+        Some(inner) => Ok(inner),
+        None => packet::parse(frame.bytes()),
+    };
+    let inner = match inner {
         Ok(inner) => inner,
         Err(error) => return wire(reason_of(error).into()),
     };
@@ -73,9 +85,9 @@ pub(crate) fn for_the_node(
     }
 }
 
-/// The VPC with the packet's VNI, if it has an interface here.
-fn vpc_of<'s>(snapshot: &'s Snapshot, outer: &VxlanPacket) -> Option<&'s Vpc> {
-    let vni = Vni::try_from(u64::from(outer.vni)).ok()?;
+/// The VPC with a VNI, if it has an interface here.
+pub(crate) fn vpc_of(snapshot: &Snapshot, vni: u32) -> Option<&Vpc> {
+    let vni = Vni::try_from(u64::from(vni)).ok()?;
     snapshot.vpc_of_vni(vni).filter(|vpc| !vpc.local_by_mac.is_empty())
 }
 

@@ -4,14 +4,17 @@ use model::decision::Key;
 use model::snapshot::{InterfaceId, Snapshot};
 
 use super::Time;
+use super::burst::BURST;
 use super::conntrack::{
     Connection, ConnectionHandle, ConnectionTable, Event, FlowDirection, KeyHasher, Offload,
     Record, State, TcpState, WhySoftware,
 };
 use super::counters::Counters;
 use super::effects::{Effect, Effects, RemovalReason};
+use super::established::Ahead;
 use super::execute::solicit;
 use super::fragments::FragmentTable;
+use super::receivers::Receivers;
 use super::settings::Settings;
 use super::token_bucket::{InterfaceBuckets, TokenBucket};
 use super::tunnels::Tunnels;
@@ -40,6 +43,9 @@ pub struct Shard {
     /// How many more messages that their packets are too big VMs may be sent.
     pub(super) too_big: InterfaceBuckets,
     pub(super) counters: Counters,
+    pub(super) receivers: Receivers,
+    /// Room for what is known of a burst's packets.
+    pub(super) ahead: Vec<Ahead>,
     sweep: Sweep,
 }
 
@@ -75,6 +81,8 @@ impl Shard {
                 .map(|limit| TokenBucket::new(limit.packets_per_second, limit.burst, now)),
             too_big: InterfaceBuckets::new(too_big.packets_per_second, too_big.burst),
             counters: Counters::default(),
+            receivers: Receivers::new(),
+            ahead: vec![Ahead::nothing(); BURST],
             sweep: Sweep::default(),
         }
     }

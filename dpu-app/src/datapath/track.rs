@@ -17,24 +17,23 @@ use super::fragments::{First, PacketId};
 use super::recheck::{Checked, latest_generation};
 use super::settings::PickUp;
 use super::shard::Shard;
-use super::{Outcome, Time, related};
+use super::{Outcome, Port, Time, related};
 
 /// What a packet belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject {
     /// The key of the connection's direction in which it travels.
-    key: CompactKey,
+    pub(super) key: CompactKey,
     /// The hash of that.
     pub(super) hash: u64,
     /// What was found under it ahead.
     pub(super) candidate: Option<Candidate>,
     /// What it means for the connection.
-    event: Event,
+    pub(super) event: Event,
 }
 
 impl Shard {
     /// What a packet belongs to, where no other packet has a say in that.
-    #[inline]
     pub(super) fn subject(&self, arrival: &Arrival) -> Option<Subject> {
         let Arrival { zone, packet, .. } = arrival;
         if let Transport::IcmpError { .. } | Transport::LaterFragment = packet.transport {
@@ -70,7 +69,6 @@ impl Shard {
     }
 
     /// Sees a packet to its end.
-    #[inline]
     pub(super) fn track(
         &mut self,
         now: Time,
@@ -320,6 +318,15 @@ impl Shard {
         }
         if !related {
             self.note(id, direction, arrival, length, effects);
+        }
+        if let (Transport::Tcp(_) | Transport::Udp, Fragment::None) =
+            (arrival.packet.transport, arrival.packet.fragment)
+        {
+            let vf = match exit {
+                Exit::Vm { port: Port::Vf(vf), .. } => Some(vf),
+                _ => None,
+            };
+            self.table.settle(id, direction, vf, self.settings.offload.after_packets);
         }
         let outcome = self.send(macs, exit, source_port, frame);
         match exit {

@@ -54,13 +54,7 @@ impl Tunnels {
         effects: &mut Effects,
     ) -> Result<TunnelPlace, DropReason> {
         let place = tunnel.0 as usize % PLACES;
-        let is_made = self.0.get(place).and_then(Option::as_ref).is_some_and(|made| {
-            made.tunnel == tunnel
-                && made.epoch == snapshot.epoch
-                && made.neighbors == underlay.version()
-                && now.0.wrapping_sub(made.at.0) < FRESH.as_nanos() as u64
-        });
-        if is_made {
+        if self.ready(now, snapshot.epoch, underlay.version(), tunnel).is_some() {
             return Ok(TunnelPlace(place));
         }
         let header = make(now, snapshot, underlay, tunnel, effects)?;
@@ -70,6 +64,23 @@ impl Tunnels {
             *place = Some(made);
         }
         Ok(TunnelPlace(place))
+    }
+
+    /// The headers of a tunnel, if they are made and still right, and the neighbour table need not be told again.
+    #[inline]
+    pub(crate) fn ready(
+        &self,
+        now: Time,
+        epoch: u64,
+        neighbors: u64,
+        tunnel: TunnelId,
+    ) -> Option<&VxlanHeader> {
+        let made = self.0.get(tunnel.0 as usize % PLACES)?.as_ref()?;
+        let is_right = made.tunnel == tunnel
+            && made.epoch == epoch
+            && made.neighbors == neighbors
+            && now.0.wrapping_sub(made.at.0) < FRESH.as_nanos() as u64;
+        is_right.then_some(&made.header)
     }
 
     /// What was found.

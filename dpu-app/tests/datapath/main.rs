@@ -8,6 +8,7 @@ mod network;
 mod offload;
 mod policy;
 mod random;
+mod short_way;
 mod tcp;
 mod timeouts;
 mod world;

@@ -2,8 +2,8 @@
 
 use packet::wire::{dhcpv4, dhcpv6, nd};
 use packet::{
-    Ecn, Fragment, Network, ParseError, TcpFlags, Transport, parse, parse_quoted, parse_vxlan,
-    set_ecn, vxlan_source_port,
+    Ecn, Fragment, Network, ParseError, Parsed, TcpFlags, Transport, address_words, parse,
+    parse_quoted, parse_usual, parse_usual_vxlan, parse_vxlan, set_ecn, vxlan_source_port,
 };
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -13,6 +13,7 @@ use crate::frames::{Ip4, Ip6, checksum, ethernet, extension, fragment_header, ic
 fn check(frame: &[u8]) {
     let parsed = parse(frame);
     assert_eq!(parsed, parse(frame));
+    check_usual(frame);
     if let Ok(parsed) = parsed {
         assert!(frame.len() >= 14);
         match parsed.network {
@@ -48,6 +49,37 @@ fn check(frame: &[u8]) {
         assert!(frame.get(vxlan.inner()).is_some());
         assert!(vxlan.vni <= 0x00ff_ffff);
         check(&frame[vxlan.inner()]);
+    }
+}
+
+/// The short ways take exactly the frames that they say they take, and tell the same of them.
+fn check_usual(frame: &[u8]) {
+    let packet = match parse(frame) {
+        Ok(Parsed { network: Network::Ip(packet), .. }) => Some(packet),
+        _ => None,
+    };
+    let is_usual = packet.is_some_and(|packet| {
+        packet.plain
+            && packet.fragment == Fragment::None
+            && matches!(packet.transport, Transport::Tcp(_) | Transport::Udp)
+    });
+    let usual = parse_usual(frame);
+    assert_eq!(usual.is_some(), is_usual);
+    if let Some(usual) = usual {
+        assert_eq!(usual.parsed(frame), parse(frame).ok());
+    }
+    let usual = parse_usual_vxlan(frame);
+    let is_usual = is_usual
+        && parse_vxlan(frame).is_ok_and(|outer| {
+            let checksum = usize::from(outer.inner_start) - 10;
+            outer.ecn == Ecn::NotEct && frame[checksum..][..2] == [0, 0]
+        });
+    assert_eq!(usual.is_some(), is_usual);
+    if let Some(usual) = usual {
+        let packet = usual.packet(frame);
+        assert_eq!(packet, parse_vxlan(frame).ok());
+        let destination = packet.map(|packet| address_words(packet.destination));
+        assert_eq!(destination, Some(usual.destination));
     }
 }
 

@@ -118,6 +118,14 @@ impl Index {
         None
     }
 
+    /// The first entry of a hash's second bucket that may have it.
+    #[inline]
+    pub(crate) fn other_candidate(&self, hash: u64) -> Option<u32> {
+        let tag = tag_of(hash);
+        let bucket = self.buckets.get(self.other(self.home(hash), tag))?;
+        bucket.lanes(tag).next().map(|lane| bucket.entry(lane))
+    }
+
     /// The entry with this hash that `is_match` accepts.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is_match: impl FnMut(u32) -> bool) -> Option<u32> {

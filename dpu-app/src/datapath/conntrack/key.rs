@@ -2,10 +2,10 @@
 
 use model::decision::{Key, Side, Zone};
 use model::snapshot::InterfaceId;
-use packet::Tuple;
+use packet::{Family, TcpFlags, Tuple, Usual};
 
 /// A key without the bytes that say nothing, ready to be hashed and compared in words.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CompactKey {
     /// Both addresses, then ports (low half) and zone (high half).
     pub(super) words: [u64; 5],
@@ -22,6 +22,34 @@ impl PartialEq for CompactKey {
         let differ = |(a, b): (&u64, &u64)| a ^ b;
         let words = self.words.iter().zip(&other.words).map(differ).fold(0, |all, word| all | word);
         words | u64::from(self.protocol ^ other.protocol) == 0
+    }
+}
+
+impl CompactKey {
+    /// That of a packet of the usual shape.
+    #[inline]
+    pub(crate) fn of_usual(zone: Zone, usual: &Usual) -> Self {
+        let ([a, b], [c, d]) = (usual.source, usual.destination);
+        let with_zone = u64::from(usual.ports) | u64::from(zone.number()) << 32;
+        let family = match usual.family {
+            Family::V4 => 0,
+            Family::V6 => 1,
+        };
+        Self { words: [a, b, c, d, with_zone], protocol: family << 8 | u16::from(usual.protocol) }
+    }
+
+    /// The packet of the usual shape with this key, so many bytes long, that has these control bits.
+    pub(crate) const fn usual(&self, length: u16, flags: TcpFlags) -> Usual {
+        let [a, b, c, d, last] = self.words;
+        Usual {
+            source: [a, b],
+            destination: [c, d],
+            ports: last as u32,
+            protocol: self.protocol as u8,
+            family: if self.protocol >> 8 == 0 { Family::V4 } else { Family::V6 },
+            flags,
+            length,
+        }
     }
 }
 
@@ -107,6 +135,43 @@ mod tests {
             let side = if zone & 1 == 1 { Side::FromNetwork } else { Side::FromVm };
             let key = Key { zone: Zone::new(InterfaceId(zone >> 1), side), tuple };
             prop_assert_eq!(Key::from(&CompactKey::from(&key)), key);
+        }
+    }
+
+    /// As in a frame of TCP.
+    fn frame(zeros: &[u8], v6: bool, addresses: &[u8; 32], ports: [u8; 4]) -> Vec<u8> {
+        let mut tcp = [&ports[..], &[0; 8], &[0x50, 0x10], &[0; 6]].concat();
+        tcp.extend(zeros);
+        let mut frame = vec![2; 12];
+        if v6 {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, tcp.len() as u8, 6, 64]);
+            frame.extend(addresses);
+        } else {
+            let mut ip = vec![0x45, 0, 0, 20 + tcp.len() as u8, 0, 0, 0, 0, 64, 6, 0, 0];
+            ip.extend_from_slice(&addresses[..4]);
+            ip.extend_from_slice(&addresses[16..20]);
+            let sum = packet::checksum::Sum::ZERO.bytes(&ip).checksum().to_be_bytes();
+            ip[10..12].copy_from_slice(&sum);
+            frame.extend([8, 0]);
+            frame.extend(ip);
+        }
+        frame.extend(tcp);
+        frame
+    }
+
+    proptest! {
+        #[test]
+        fn both_parsers_give_the_same_key(
+            addresses: [u8; 32], ports: [u8; 4], v6: bool, interface in 0..u32::MAX / 2,
+        ) {
+            let frame = frame(&[0; 6], v6, &addresses, ports);
+            let zone = Zone::new(InterfaceId(interface), Side::FromNetwork);
+            let parsed = packet::parse(&frame).unwrap();
+            let packet::Network::Ip(packet) = parsed.network else { panic!("IP") };
+            let usual = packet::parse_usual(&frame).unwrap();
+            let key = CompactKey::of_usual(zone, &usual);
+            prop_assert_eq!(key, CompactKey::from(&Key { zone, tuple: packet.tuple }));
+            prop_assert_eq!(key.usual(usual.length, usual.flags), usual);
         }
     }
 

@@ -5,12 +5,13 @@
 
 use arrayvec::ArrayVec;
 use model::decision::{Decision, DropReason, Key, Output, Path, Side, Step, Verdict};
-use model::snapshot::{InterfaceId, TunnelId};
+use model::snapshot::{InterfaceId, TunnelId, VfIndex};
 use packet::{Mac, outer_source_port};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::connection::{Event, Lifetimes, Offload, State, WhySoftware};
 use super::key::CompactKey;
+use super::settled::Settled;
 use super::tcp::{Transition, transition};
 use super::vteps::VtepNumber;
 use super::{FlowDirection, PerDirection, TcpState};
@@ -66,20 +67,21 @@ impl Action {
 pub(crate) struct Entry {
     words: [u64; 5],
     protocol: u16,
-    source_port: u16,
-    mtu: u16,
+    /// Of a tunnel, the outer source port for whole packets; of an interface, its VF, where the direction is settled.
+    pub(super) exit: u16,
+    pub(super) mtu: u16,
     /// What happens: [`DROP`], or an output and whether there are MACs.
-    way: u8,
+    pub(super) way: u8,
     /// The reason of a drop.
     reason: u8,
-    handle: u32,
-    macs: Macs,
+    pub(super) handle: u32,
+    pub(super) macs: Macs,
 }
 
 const DROP: u8 = 0;
-const LOCAL: u8 = 1;
-const TUNNEL: u8 = 2;
-const WITH_MACS: u8 = 0x80;
+pub(super) const LOCAL: u8 = 1;
+pub(super) const TUNNEL: u8 = 2;
+pub(super) const WITH_MACS: u8 = 0x80;
 
 impl Entry {
     fn new(key: &Key, verdict: Result<&Path, DropReason>) -> Self {
@@ -87,7 +89,7 @@ impl Entry {
         let mut entry = Self {
             words,
             protocol,
-            source_port: 0,
+            exit: 0,
             mtu: 0,
             way: DROP,
             reason: 0,
@@ -105,28 +107,29 @@ impl Entry {
                 entry.way = way | if action.macs.is_some() { WITH_MACS } else { 0 };
                 entry.handle = handle;
                 entry.macs = action.macs.unwrap_or_default();
-                (entry.mtu, entry.source_port) = (action.mtu, action.source_port);
+                (entry.mtu, entry.exit) = (action.mtu, action.source_port);
             }
         }
         entry
     }
 
-    fn compact_key(&self) -> CompactKey {
+    #[inline]
+    pub(super) fn compact_key(&self) -> CompactKey {
         CompactKey { words: self.words, protocol: self.protocol }
     }
 
     #[inline]
     fn action(&self) -> Result<Action, DropReason> {
-        let output = match self.way & !WITH_MACS {
-            LOCAL => Output::Local(InterfaceId(self.handle)),
-            TUNNEL => Output::Tunnel(TunnelId(self.handle)),
+        let (output, source_port) = match self.way & !WITH_MACS {
+            LOCAL => (Output::Local(InterfaceId(self.handle)), 0),
+            TUNNEL => (Output::Tunnel(TunnelId(self.handle)), self.exit),
             _ => {
                 let reason = DropReason::ALL.get(usize::from(self.reason)).copied();
                 return Err(reason.unwrap_or(DropReason::NoMapping));
             }
         };
         let macs = (self.way & WITH_MACS != 0).then_some(self.macs);
-        Ok(Action { macs, output, mtu: self.mtu, source_port: self.source_port })
+        Ok(Action { macs, output, mtu: self.mtu, source_port })
     }
 }
 
@@ -139,6 +142,7 @@ pub(crate) struct Count {
 }
 
 impl Count {
+    #[inline]
     pub(super) fn add(&mut self, packets: u64, bytes: u64) {
         self.packets = self.packets.wrapping_add(packets);
         self.bytes = self.bytes.wrapping_add(bytes);
@@ -160,21 +164,22 @@ pub(super) fn traffic([forward, reverse]: [Count; 2]) -> PerDirection<Traffic> {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(64))]
 pub(crate) struct Common {
-    software: [Count; 2],
-    last_seen: u64,
+    pub(super) software: [Count; 2],
+    pub(super) last_seen: u64,
     /// Of the snapshot under which it was last found allowed.
-    epoch: u64,
+    pub(super) epoch: u64,
     /// Moves when a connection comes, and when it goes: odd while there is one.
     generation: u32,
-    vtep: VtepNumber,
-    state: u8,
+    pub(super) vtep: VtepNumber,
+    pub(super) state: u8,
     offload: [u8; 2],
     /// Whether the offload manager was told that software got a packet of a direction that hardware carries (bits 0 and
     /// 1), and whether hardware ever carried any (bit 2).
     noted: u8,
     /// Type and code of the ICMP message policy was asked about, and whether there was one.
     icmp: [u8; 3],
-    unused: u8,
+    /// Which directions are settled, by bits. All that may unsettle one clears it for both.
+    settled: u8,
 }
 
 const HARDWARE_COUNTED: u8 = 4;
@@ -214,7 +219,7 @@ impl Record {
             offload: [why; 2],
             noted: 0,
             icmp: [kind, code, is_icmp],
-            unused: 0,
+            settled: 0,
         };
         self.decide(key, decision);
     }
@@ -226,6 +231,7 @@ impl Record {
 
     /// Notes what is decided for packets with a key.
     pub(super) fn decide(&mut self, key: &Key, decision: &Decision) {
+        self.common.settled = 0;
         self.forward = Entry::new(key, Ok(&decision.forward));
         let reverse = match &decision.reverse {
             Verdict::Forward(path) => Ok(path),
@@ -333,6 +339,7 @@ impl Record {
     }
 
     pub(super) const fn set_epoch(&mut self, epoch: u64) {
+        self.common.settled = 0;
         self.common.epoch = epoch;
     }
 
@@ -342,6 +349,7 @@ impl Record {
     }
 
     pub(super) const fn set_vtep(&mut self, vtep: VtepNumber) {
+        self.common.settled = 0;
         self.common.vtep = vtep;
     }
 
@@ -384,6 +392,7 @@ impl Record {
     }
 
     fn put_offload(&mut self, direction: FlowDirection, offload: Offload) {
+        self.common.settled = 0;
         if let Some(place) = self.common.offload.get_mut(direction as usize) {
             *place = offload.code();
         }
@@ -402,17 +411,17 @@ impl Record {
     /// [`Self::watch`]; notes that it is told now.
     #[inline]
     pub(crate) fn bypasses(&mut self, direction: FlowDirection) -> bool {
-        let bit = 1 << direction as u8;
-        if self.offload(direction) != Offload::Hardware || self.common.noted & bit != 0 {
+        if self.offload(direction) != Offload::Hardware || self.common.noted & bit(direction) != 0 {
             return false;
         }
-        self.common.noted |= bit;
+        self.common.noted |= bit(direction);
         true
     }
 
     /// The next packet that bypasses hardware is to be told of again.
     pub(crate) fn watch(&mut self, direction: FlowDirection) {
-        self.common.noted &= !(1 << direction as u8);
+        self.common.settled = 0;
+        self.common.noted &= !bit(direction);
     }
 
     /// Whether the offload manager was told of the direction.
@@ -429,7 +438,7 @@ impl Record {
     /// Forgets where packets from the wire came from, as nothing may come from there any more: until the first one from
     /// elsewhere, hardware must not carry their direction. That direction, if hardware did, or was about to.
     pub(super) fn forget_vtep(&mut self) -> Option<FlowDirection> {
-        self.common.vtep = 0;
+        self.set_vtep(0);
         let from_network =
             |direction: &FlowDirection| self.key(*direction).zone.side() == Side::FromNetwork;
         let direction = FlowDirection::ALL.into_iter().find(from_network)?;
@@ -470,7 +479,11 @@ impl Record {
             State::Echo { answered } => State::Echo { answered: answered || answer },
             State::Other { answered } => State::Other { answered: answered || answer },
         };
-        self.common.state = state.code();
+        let code = state.code();
+        if code != self.common.state {
+            self.common.settled = 0;
+        }
+        self.common.state = code;
         self.common.last_seen = self.common.last_seen.max(at.0);
     }
 
@@ -537,6 +550,68 @@ impl Record {
         self.put_offload(direction, Offload::Software(why));
         why == WhySoftware::Eligible
     }
+}
+
+/// Directions of which packets change nothing any more.
+impl Record {
+    /// Takes notice that a packet of a direction, TCP or UDP and whole, went its way under the current snapshot, to `vf` if it went
+    /// to a VM. If the next one can change nothing but the counters and the time, the direction is settled, until something
+    /// else happens to the connection: [`Settled`] is then all that has to be looked at. `counted_late`: whether the NIC tells of
+    /// traffic later than it was.
+    pub(super) fn settle(
+        &mut self,
+        direction: FlowDirection,
+        vf: Option<VfIndex>,
+        after_packets: u32,
+        counted_late: bool,
+    ) {
+        let state_stays = match self.state() {
+            State::Tcp(state) => state == TcpState::Established,
+            State::Udp { answered } => answered || direction == FlowDirection::Forward,
+            State::Echo { .. } | State::Other { .. } => false,
+        };
+        let is_told =
+            self.offload(direction) != Offload::Hardware || self.common.noted & bit(direction) != 0;
+        let place_stays = |of: FlowDirection| match self.offload(of) {
+            // The packets of the initiator are counted.
+            Offload::Software(WhySoftware::OneWay) => {
+                of == FlowDirection::Reverse || after_packets == 0
+            }
+            // What is not decided by now is not decided by a further packet.
+            Offload::Software(_) => true,
+            // The timer may have to be set for each.
+            Offload::Pending | Offload::Hardware => !counted_late,
+        };
+        if !(state_stays && is_told && FlowDirection::ALL.into_iter().all(place_stays)) {
+            return;
+        }
+        let entry = match direction {
+            FlowDirection::Forward => &mut self.forward,
+            FlowDirection::Reverse => &mut self.reverse,
+        };
+        if let Some(VfIndex(vf)) = vf {
+            entry.exit = vf;
+        }
+        self.common.settled |= bit(direction);
+    }
+
+    /// A direction, if it is settled.
+    #[inline]
+    pub(super) fn settled(&mut self, direction: FlowDirection) -> Option<Settled<'_>> {
+        let entry = match direction {
+            FlowDirection::Forward => &self.forward,
+            FlowDirection::Reverse => &self.reverse,
+        };
+        (self.common.settled & bit(direction) != 0).then_some(Settled::new(
+            entry,
+            &mut self.common,
+            direction,
+        ))
+    }
+}
+
+const fn bit(direction: FlowDirection) -> u8 {
+    1 << direction as u8
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use model::decision::{Decision, Key};
-use model::snapshot::InterfaceId;
+use model::snapshot::{InterfaceId, VfIndex};
+use packet::AddressWords;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::chain::{Chain, Links};
@@ -12,6 +13,7 @@ use super::connection::{Beginning, Connection, Event, Lifetimes};
 use super::index::Index;
 use super::key::{CompactKey, KeyHasher};
 use super::record::{Count, Record, Start, traffic};
+use super::settled::Settled;
 use super::timer_wheel::TimerWheel;
 use super::vteps::Vteps;
 use super::{FlowDirection, Offload, PerDirection};
@@ -49,7 +51,7 @@ pub(crate) struct NoRoom;
 pub(crate) struct Candidate {
     entry: u32,
     /// Of the table, when it was found.
-    changes: u64,
+    changes: u32,
 }
 
 /// What of a connection packets do not need.
@@ -84,7 +86,7 @@ pub(crate) struct ConnectionTable {
     per_interface: NonZeroU32,
     live: u32,
     /// How often connections came, went or changed their keys.
-    changes: u64,
+    changes: u32,
     hasher: KeyHasher,
     /// Entries are the connection's place times two, plus its direction.
     index: Index,
@@ -155,10 +157,21 @@ impl ConnectionTable {
         self.index.prefetch(hash);
     }
 
-    /// What is probably found under a hash, once its place has been fetched; it is fetched in turn.
+    /// What is probably found under a hash, once its place has been fetched; it is fetched in turn. If there is none, the other
+    /// place is fetched, for [`Self::look_further`].
     #[inline]
     pub(crate) fn look_ahead(&self, hash: u64) -> Option<Candidate> {
-        let entry = self.index.candidate(hash)?;
+        self.candidate(self.index.candidate(hash)?)
+    }
+
+    /// What is probably found in a hash's other place; it is fetched.
+    #[inline]
+    pub(crate) fn look_further(&self, hash: u64) -> Option<Candidate> {
+        self.candidate(self.index.other_candidate(hash)?)
+    }
+
+    #[inline]
+    fn candidate(&self, entry: u32) -> Option<Candidate> {
         self.records.get(entry >> 1)?.prefetch(direction_of(entry));
         Some(Candidate { entry, changes: self.changes })
     }
@@ -189,6 +202,42 @@ impl ConnectionTable {
                 Some((self.handle(entry >> 1)?, direction_of(entry)))
             }
             _ => self.find(hash, key),
+        }
+    }
+
+    /// The settled direction that packets with this key belong to, as they are found ahead: if it is allowed under the snapshot of this
+    /// epoch, its time is not over, and its packets came from `vtep`, if they came from one.
+    #[inline]
+    pub(crate) fn settled(
+        &mut self,
+        candidate: Option<Candidate>,
+        key: &CompactKey,
+        epoch: u64,
+        now: Time,
+        vtep: Option<&AddressWords>,
+    ) -> Option<Settled<'_>> {
+        let Candidate { entry, changes } = candidate?;
+        let flow = self.records.get_mut(entry >> 1)?.settled(direction_of(entry))?;
+        let end = flow.last_seen().saturating_add(self.lifetimes.of_code(flow.state_code()));
+        let is_it = changes == self.changes
+            && flow.is(key)
+            && flow.epoch() == epoch
+            && now.0 < end
+            && vtep.is_none_or(|vtep| self.vteps.is(flow.vtep(), vtep));
+        is_it.then_some(flow)
+    }
+
+    /// See [`Record::settle`].
+    pub(crate) fn settle(
+        &mut self,
+        id: ConnectionHandle,
+        direction: FlowDirection,
+        vf: Option<VfIndex>,
+        after_packets: u32,
+    ) {
+        let counted_late = !self.lifetimes.counter_delay.is_zero();
+        if let Some(record) = self.get_mut(id) {
+            record.settle(direction, vf, after_packets, counted_late);
         }
     }
 

@@ -3,14 +3,23 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use packet::{AddressWords, address_words};
+
 /// The number of a VTEP; 0 is none.
 pub(super) type VtepNumber = u32;
+
+#[derive(Debug)]
+struct Known {
+    address: IpAddr,
+    words: AddressWords,
+    connections: u32,
+}
 
 /// The VTEPs that connections' packets came from. Intent bounds how many there are.
 #[derive(Debug, Default)]
 pub(super) struct Vteps {
-    /// By number less one, with how many connections have it; those of none are free.
-    known: Vec<(IpAddr, u32)>,
+    /// By number less one; those that no connection has are free.
+    known: Vec<Known>,
     numbers: HashMap<IpAddr, VtepNumber>,
     free: Vec<VtepNumber>,
 }
@@ -19,24 +28,34 @@ impl Vteps {
     /// A VTEP.
     #[inline]
     pub(super) fn get(&self, number: VtepNumber) -> Option<IpAddr> {
-        self.known.get(number.checked_sub(1)? as usize).map(|(address, _)| *address)
+        self.known.get(number.checked_sub(1)? as usize).map(|known| known.address)
+    }
+
+    /// Whether this is the VTEP with that number.
+    #[inline]
+    pub(super) fn is(&self, number: VtepNumber, words: &AddressWords) -> bool {
+        // 0, which is none, becomes the largest number.
+        self.known.get(number.wrapping_sub(1) as usize).is_some_and(|known| known.words == *words)
     }
 
     /// The number of a VTEP, for one more connection.
     pub(super) fn acquire(&mut self, address: IpAddr) -> VtepNumber {
         if let Some(number) = self.numbers.get(&address).copied() {
-            if let Some((_, users)) = self.known.get_mut(number as usize - 1) {
-                *users = users.saturating_add(1);
+            if let Some(known) = self.known.get_mut(number as usize - 1) {
+                known.connections = known.connections.saturating_add(1);
             }
             return number;
         }
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.known.push((address, 0));
+        let known = Known { address, words: address_words(address), connections: 1 };
+        let number = if let Some(number) = self.free.pop() {
+            if let Some(place) = self.known.get_mut(number as usize - 1) {
+                *place = known;
+            }
+            number
+        } else {
+            self.known.push(known);
             self.known.len() as VtepNumber
-        });
-        if let Some(place) = self.known.get_mut(number as usize - 1) {
-            *place = (address, 1);
-        }
+        };
         self.numbers.insert(address, number);
         number
     }
@@ -46,10 +65,10 @@ impl Vteps {
         let Some(at) = number.checked_sub(1) else {
             return;
         };
-        if let Some((address, users)) = self.known.get_mut(at as usize) {
-            *users = users.saturating_sub(1);
-            if *users == 0 {
-                self.numbers.remove(address);
+        if let Some(known) = self.known.get_mut(at as usize) {
+            known.connections = known.connections.saturating_sub(1);
+            if known.connections == 0 {
+                self.numbers.remove(&known.address);
                 self.free.push(number);
             }
         }
@@ -72,6 +91,8 @@ mod tests {
         vteps.release(one);
         assert_eq!(vteps.acquire(address(3)), one);
         assert_eq!((vteps.get(one), vteps.get(two)), (Some(address(3)), Some(address(2))));
+        assert!(vteps.is(one, &address_words(address(3))));
+        assert!(!vteps.is(two, &address_words(address(3))) && !vteps.is(0, &[0; 2]));
         assert_eq!(vteps.get(0), None);
     }
 }
