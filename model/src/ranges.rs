@@ -3,6 +3,7 @@
 mod map;
 mod space;
 
+use std::fmt::Debug;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -49,7 +50,7 @@ pub(crate) struct Ranges<K, V> {
     ranges: Vec<(K, V)>,
 }
 
-impl<K: Space, V: PartialEq + Copy> Ranges<K, V> {
+impl<K: Space, V: PartialEq + Copy + Debug> Ranges<K, V> {
     /// One range over everything.
     pub(crate) fn new(everywhere: V) -> Self {
         Self { ranges: vec![(K::FIRST, everywhere)] }
@@ -68,11 +69,11 @@ impl<K: Space, V: PartialEq + Copy> Ranges<K, V> {
 
     /// The same for look-ups.
     pub(crate) fn index(self) -> RangeMap<K, V> {
-        RangeMap::new(self.ranges)
+        RangeMap::new(&self.ranges)
     }
 }
 
-impl<K: Space, V: PartialEq + Copy + Default> Ranges<K, V> {
+impl<K: Space, V: PartialEq + Copy + Default + Debug> Ranges<K, V> {
     /// Longest match: each key has the value of the narrowest range around it. Of two ranges one contains the other or
     /// they are disjoint, as prefixes are; of equal ones the first given counts. Keys in none have the default value.
     pub(crate) fn narrowest(mut ranges: Vec<(Range<K>, V)>) -> Self {
@@ -102,13 +103,14 @@ impl<K: Space, V: PartialEq + Copy + Default> Ranges<K, V> {
 
 /// Something for every IPv4 and every IPv6 address.
 #[derive(Debug)]
-pub(crate) struct AddressMap<V> {
+pub(crate) struct AddressMap<V: Copy + Debug> {
     pub(crate) v4: RangeMap<u32, V>,
     pub(crate) v6: RangeMap<u128, V>,
 }
 
-impl<V: Copy> AddressMap<V> {
+impl<V: Copy + Debug> AddressMap<V> {
     /// The value of an address.
+    #[inline]
     pub(crate) fn get(&self, address: IpAddr) -> Option<V> {
         match address {
             IpAddr::V4(a) => self.v4.get(a.to_bits()),
@@ -117,7 +119,7 @@ impl<V: Copy> AddressMap<V> {
     }
 }
 
-impl<V: PartialEq + Copy + Default> AddressMap<V> {
+impl<V: PartialEq + Copy + Default + Debug> AddressMap<V> {
     /// Longest prefix match; of equal prefixes the first counts. Addresses in none have the default value.
     pub(crate) fn longest_prefix(prefixes: impl IntoIterator<Item = (IpNet, V)>) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());

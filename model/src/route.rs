@@ -69,9 +69,10 @@ impl RouteSet {
 
     /// The most specific route for a destination.
     #[must_use]
-    pub fn lookup(&self, destination: IpAddr) -> Option<RouteTarget> {
+    #[inline]
+    pub fn lookup(&self, destination: IpAddr) -> Option<&RouteTarget> {
         let TargetId(id) = self.index.get(destination)?;
-        *self.targets.get(id as usize)?
+        self.targets.get(id as usize)?.as_ref()
     }
 
     /// All routes, sorted by prefix.
@@ -107,10 +108,12 @@ mod tests {
     }
 
     fn prefix() -> impl Strategy<Value = IpNet> {
-        (address(), prop_oneof![0u8..5, 28u8..33, 120u8..129]).prop_map(|(address, length)| {
-            let longest = if address.is_ipv4() { 32 } else { 128 };
-            IpNet::new(address, length.min(longest)).expect("length fits").trunc()
-        })
+        (address(), prop_oneof![0u8..5, 28u8..33, 40u8..66, 120u8..129]).prop_map(
+            |(address, length)| {
+                let longest = if address.is_ipv4() { 32 } else { 128 };
+                IpNet::new(address, length.min(longest)).expect("length fits").trunc()
+            },
+        )
     }
 
     proptest! {
@@ -125,7 +128,7 @@ mod tests {
             let routes = RouteSet::effective(table, &cidrs);
             let set = RouteSet::compile(routes.clone(), 1);
             for destination in destinations {
-                prop_assert_eq!(set.lookup(destination), naive(&routes, destination));
+                prop_assert_eq!(set.lookup(destination).copied(), naive(&routes, destination));
             }
         }
     }
@@ -135,7 +138,7 @@ mod tests {
         let cidr = "10.0.0.0/16".parse().expect("prefix");
         let set =
             RouteSet::compile(RouteSet::effective([(cidr, RouteTarget::Blackhole)], &[cidr]), 1);
-        assert_eq!(set.lookup("10.0.3.4".parse().expect("address")), Some(RouteTarget::Blackhole));
+        assert_eq!(set.lookup("10.0.3.4".parse().expect("address")), Some(&RouteTarget::Blackhole));
         assert_eq!(set.lookup("10.1.0.0".parse().expect("address")), None);
     }
 }

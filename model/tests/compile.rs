@@ -437,7 +437,7 @@ fn a_snapshot_answers_what_intent_says() {
     let subnet = snapshot.subnet(interface.subnet).expect("its subnet");
     assert_eq!(subnet.v4[0].1, ip("10.0.1.1"));
     assert_eq!(subnet.v6[0].1, ip("2001:db8:0:1::1"));
-    let route = |to: &str| subnet.routes.lookup(ip(to));
+    let route = |to: &str| subnet.routes.lookup(ip(to)).copied();
     assert_eq!(route("10.0.200.1"), Some(RouteTarget::Local));
     assert_eq!(route("10.9.0.1"), Some(RouteTarget::Blackhole));
     assert_eq!(route("198.51.100.1"), Some(RouteTarget::Interface(there)));

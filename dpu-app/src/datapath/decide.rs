@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use model::decision::{Decision, DropReason, Key, Output, Path, Side, Step, Verdict, Zone};
 use model::policy::FlowProperties;
 use model::route::RouteTarget;
-use model::snapshot::{Interface, Location, Mapping, Snapshot};
+use model::snapshot::{Interface, InterfaceId, Location, Mapping, Snapshot, Subnet};
 use packet::wire::protocol;
 
 /// Decides what happens to both directions of the connection that a packet with `key` begins.
@@ -28,141 +28,170 @@ pub fn decide(
     icmp: Option<(u8, u8)>,
     _previous: Option<&Decision>,
 ) -> Result<Decision, DropReason> {
-    let id = key.zone.interface();
-    let interface = snapshot.interface(id).ok_or(DropReason::InterfaceDown)?;
-    if !interface.enabled {
-        return Err(DropReason::InterfaceDown);
-    }
-    match key.zone.side() {
-        Side::FromVm => decide_from_vm(snapshot, interface, key, icmp),
-        Side::FromNetwork => {
-            if !has_address(interface, key.tuple.destination()) {
-                return Err(DropReason::UnknownDestination);
-            }
-            check_ingress(interface, key, icmp)?;
-            Ok(Decision {
-                forward: Path { steps: ArrayVec::new(), output: Output::Local(id), mtu: u16::MAX },
-                reverse_key: Key { zone: Zone::new(id, Side::FromVm), tuple: key.tuple.reversed() },
-                reverse: answers_of(snapshot, interface, key),
-            })
-        }
-    }
+    let interface = snapshot.interface(key.zone.interface()).ok_or(DropReason::InterfaceDown)?;
+    decide_at(snapshot, interface, key, icmp)
 }
 
-fn decide_from_vm(
+/// The same, for whom has the interface of the key's zone at hand. Each look-up is done once, and nothing of the snapshot copied
+/// but what the decision is made of.
+pub(super) fn decide_at(
     snapshot: &Snapshot,
     interface: &Interface,
     key: &Key,
     icmp: Option<(u8, u8)>,
 ) -> Result<Decision, DropReason> {
-    if !has_address(interface, key.tuple.source()) {
-        return Err(DropReason::SpoofedSource);
+    if !interface.enabled {
+        return Err(DropReason::InterfaceDown);
     }
-    check_egress(interface, key, icmp)?;
-    let target = route(snapshot, interface, key.tuple.destination())?;
-    let forward = path(snapshot, interface, &target)?;
-    let tuple = key.tuple.reversed();
-    let (zone, reverse) = match target.location {
-        Location::Local(id) => {
-            let receiver = snapshot.interface(id).ok_or(DropReason::NoMapping)?;
-            check_ingress(receiver, key, icmp)?;
-            let answers = answers_of(snapshot, receiver, key);
-            (Zone::new(id, Side::FromVm), answers)
+    let question = Question::new(key, icmp);
+    match key.zone.side() {
+        Side::FromVm => decide_from_vm(snapshot, interface, key, &question),
+        Side::FromNetwork => {
+            if !has_address(interface, question.destination) {
+                return Err(DropReason::UnknownDestination);
+            }
+            check_ingress(interface, &question)?;
+            let zone = Zone::new(interface.id, Side::FromVm);
+            Ok(Decision {
+                forward: delivery(interface.id),
+                reverse_key: Key { zone, tuple: key.tuple.reversed() },
+                reverse: answers_of(snapshot, interface, &question),
+            })
         }
-        // Answers come out of a tunnel as they are to be delivered.
-        Location::Remote(_) => (
-            Zone::new(interface.id, Side::FromNetwork),
-            Verdict::Forward(Path {
-                steps: ArrayVec::new(),
-                output: Output::Local(interface.id),
-                mtu: u16::MAX,
-            }),
-        ),
-    };
-    Ok(Decision { forward, reverse_key: Key { zone, tuple }, reverse })
+    }
 }
 
-/// What the answers of `replier` to a packet with `key` take: its own routes say, groups are not asked.
-fn answers_of(snapshot: &Snapshot, replier: &Interface, key: &Key) -> Verdict {
-    if !has_address(replier, key.tuple.destination()) {
+/// What a key asks policy, read from it once.
+struct Question {
+    source: IpAddr,
+    destination: IpAddr,
+    /// As its sender's groups see it.
+    flow: FlowProperties,
+}
+
+impl Question {
+    #[inline]
+    fn new(key: &Key, icmp: Option<(u8, u8)>) -> Self {
+        let (tuple, protocol) = (&key.tuple, key.tuple.protocol());
+        let has_ports = matches!(protocol, protocol::TCP | protocol::UDP);
+        let destination_port = if has_ports { tuple.destination_port() } else { 0 };
+        let (source, destination) = (tuple.source(), tuple.destination());
+        let flow = FlowProperties { remote: destination, protocol, destination_port, icmp };
+        Self { source, destination, flow }
+    }
+}
+
+#[inline]
+fn decide_from_vm(
+    snapshot: &Snapshot,
+    interface: &Interface,
+    key: &Key,
+    question: &Question,
+) -> Result<Decision, DropReason> {
+    if !has_address(interface, question.source) {
+        return Err(DropReason::SpoofedSource);
+    }
+    if !interface.groups.is_empty()
+        && !interface.groups.iter().any(|group| group.allows_egress(&question.flow))
+    {
+        return Err(DropReason::SecurityGroupEgress);
+    }
+    let subnet = subnet_of(snapshot, interface)?;
+    let target = route(snapshot, interface, subnet, question.destination)?;
+    let (forward, receiver) = path(snapshot, interface, target)?;
+    let (zone, reverse) = if let Some(receiver) = receiver {
+        check_ingress(receiver, question)?;
+        (Zone::new(receiver.id, Side::FromVm), answers_of(snapshot, receiver, question))
+    } else {
+        // Answers come out of a tunnel as they are to be delivered.
+        let answers = Verdict::Forward(delivery(interface.id));
+        (Zone::new(interface.id, Side::FromNetwork), answers)
+    };
+    let reverse_key = Key { zone, tuple: key.tuple.reversed() };
+    Ok(Decision { forward, reverse_key, reverse })
+}
+
+/// What came out of a tunnel goes to its interface as it is.
+fn delivery(id: InterfaceId) -> Path {
+    Path { steps: ArrayVec::new(), output: Output::Local(id), mtu: u16::MAX }
+}
+
+/// What the answers of `replier` take: its own routes say, groups are not asked.
+fn answers_of(snapshot: &Snapshot, replier: &Interface, question: &Question) -> Verdict {
+    if !has_address(replier, question.destination) {
         return Verdict::Drop(DropReason::SpoofedSource);
     }
-    route(snapshot, replier, key.tuple.source())
-        .and_then(|target| path(snapshot, replier, &target))
-        .map_or_else(Verdict::Drop, Verdict::Forward)
+    let answers = || {
+        let subnet = subnet_of(snapshot, replier)?;
+        let target = route(snapshot, replier, subnet, question.source)?;
+        path(snapshot, replier, target)
+    };
+    match answers() {
+        Ok((path, _)) => Verdict::Forward(path),
+        Err(reason) => Verdict::Drop(reason),
+    }
 }
 
 /// Whether an interface may have packets with this address of its own.
+#[inline]
 fn has_address(interface: &Interface, address: IpAddr) -> bool {
     !interface.anti_spoof || interface.addresses.contains(&address)
 }
 
-/// Where packets of `sender` to `destination` are delivered.
-fn route(
-    snapshot: &Snapshot,
+#[inline]
+fn subnet_of<'s>(snapshot: &'s Snapshot, sender: &Interface) -> Result<&'s Subnet, DropReason> {
+    snapshot.subnet(sender.subnet).ok_or(DropReason::NoRoute)
+}
+
+/// Where packets of `sender`, in its subnet, to `destination` are delivered.
+#[inline]
+fn route<'s>(
+    snapshot: &'s Snapshot,
     sender: &Interface,
+    subnet: &'s Subnet,
     destination: IpAddr,
-) -> Result<Mapping, DropReason> {
-    let subnet = snapshot.subnet(sender.subnet).ok_or(DropReason::NoRoute)?;
+) -> Result<&'s Mapping, DropReason> {
     match subnet.routes.lookup(destination).ok_or(DropReason::NoRoute)? {
         RouteTarget::Blackhole => Err(DropReason::BlackholeRoute),
         RouteTarget::Interface(target) => Ok(target),
         RouteTarget::Local => snapshot
             .vpc(sender.vpc)
             .and_then(|vpc| vpc.mappings.lookup(destination))
-            .copied()
             .ok_or(DropReason::NoMapping),
     }
 }
 
-/// How packets of `sender` get to `target`.
-fn path(snapshot: &Snapshot, sender: &Interface, target: &Mapping) -> Result<Path, DropReason> {
+/// How packets of `sender` get to `target`; and the receiver, if it is on this node.
+#[inline]
+fn path<'s>(
+    snapshot: &'s Snapshot,
+    sender: &Interface,
+    target: &Mapping,
+) -> Result<(Path, Option<&'s Interface>), DropReason> {
     let vpc = snapshot.vpc(sender.vpc).ok_or(DropReason::NoRoute)?;
     let source = if target.subnet == sender.subnet {
         sender.mac
     } else {
         snapshot.subnet(target.subnet).ok_or(DropReason::NoMapping)?.gateway_mac
     };
-    let output = match target.location {
+    let (output, receiver) = match target.location {
         Location::Local(id) => {
             let receiver = snapshot.interface(id).ok_or(DropReason::NoMapping)?;
             if !receiver.enabled {
                 return Err(DropReason::InterfaceDown);
             }
-            Output::Local(id)
+            (Output::Local(id), Some(&**receiver))
         }
-        Location::Remote(tunnel) => Output::Tunnel(tunnel),
+        Location::Remote(tunnel) => (Output::Tunnel(tunnel), None),
     };
-    Ok(Path {
-        steps: ArrayVec::from_iter([Step::SetMacs { source, destination: target.mac }]),
-        output,
-        mtu: vpc.mtu,
-    })
+    let mut steps = ArrayVec::new();
+    steps.push(Step::SetMacs { source, destination: target.mac });
+    Ok((Path { steps, output, mtu: vpc.mtu }, receiver))
 }
 
-fn check_egress(sender: &Interface, key: &Key, icmp: Option<(u8, u8)>) -> Result<(), DropReason> {
-    let flow = properties(key, icmp, key.tuple.destination());
-    let allowed =
-        sender.groups.is_empty() || sender.groups.iter().any(|group| group.allows_egress(&flow));
-    if allowed { Ok(()) } else { Err(DropReason::SecurityGroupEgress) }
-}
-
-fn check_ingress(
-    receiver: &Interface,
-    key: &Key,
-    icmp: Option<(u8, u8)>,
-) -> Result<(), DropReason> {
-    let flow = properties(key, icmp, key.tuple.source());
+#[inline]
+fn check_ingress(receiver: &Interface, question: &Question) -> Result<(), DropReason> {
+    let flow = FlowProperties { remote: question.source, ..question.flow };
     let allowed = receiver.groups.iter().any(|group| group.allows_ingress(&flow));
     if allowed { Ok(()) } else { Err(DropReason::SecurityGroupIngress) }
-}
-
-fn properties(key: &Key, icmp: Option<(u8, u8)>, remote: IpAddr) -> FlowProperties {
-    let has_ports = matches!(key.tuple.protocol(), protocol::TCP | protocol::UDP);
-    FlowProperties {
-        remote,
-        protocol: key.tuple.protocol(),
-        destination_port: if has_ports { key.tuple.destination_port() } else { 0 },
-        icmp,
-    }
 }

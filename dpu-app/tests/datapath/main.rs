@@ -1,5 +1,6 @@
 //! Scenarios over whole shards: two nodes, their VMs, and the wire between them.
 
+mod flood;
 mod fragments;
 mod frames;
 mod icmp;

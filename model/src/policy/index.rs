@@ -62,6 +62,7 @@ impl RuleIndex {
     }
 
     /// The place of the first rule that allows a flow.
+    #[inline]
     pub(super) fn first_match(&self, flow: &FlowProperties) -> Option<usize> {
         let remote = self.by_remote.get(flow.remote)?;
         let service = self.by_service.get(Service::key_of(flow))?;

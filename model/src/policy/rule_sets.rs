@@ -146,7 +146,20 @@ impl<'s> Block<'s> {
 
 impl RuleSets {
     /// The first rule that is in both sets.
+    #[inline]
     pub(super) fn first_in_both(&self, a: SetId, b: SetId) -> Option<u32> {
+        // Of up to 64 rules, as most groups are: no more than one word.
+        match (self.words.get(a.0 as usize..), self.words.get(b.0 as usize..)) {
+            (Some([LAST, 0, ..]), Some(_)) | (Some(_), Some([LAST, 0, ..])) => None,
+            (Some([LAST, 1, a, ..]), Some([LAST, 1, b, ..])) => {
+                let common = a & b;
+                (common != 0).then(|| common.trailing_zeros())
+            }
+            _ => self.first_of_many_in_both(a, b),
+        }
+    }
+
+    fn first_of_many_in_both(&self, a: SetId, b: SetId) -> Option<u32> {
         let mut a = Block::read(self.words.get(a.0 as usize..)?)?;
         let mut b = Block::read(self.words.get(b.0 as usize..)?)?;
         loop {

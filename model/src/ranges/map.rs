@@ -1,123 +1,134 @@
 //! Look-ups in ranges.
 //!
-//! The ranges lie in one sorted list. Above it stands a tree: a node cuts a part of the keys into steps of equal length
-//! and says for each step where in the list its ranges begin, or, where there are more than can be compared at once,
-//! which node goes on. A node has about as many steps as ranges, so that a look-up among a million of ranges that are
-//! spread evenly is one step and one comparison of a few neighbours, while crowds of ranges in few places make the tree
-//! deeper only there: by at most a node for each 4 bits of the key, and a few for outliers.
+//! The starts of ranges and their values lie in lines of one or two cache lines. A node cuts a part of the keys into
+//! steps of equal length and has a line for each; where too many ranges start in a step, its line names the node that goes on.
+//! A node has about as many lines as its ranges fill by half, so that a look-up among a million of ranges that
+//! are spread evenly is one place in memory, while crowds of ranges in few places make the tree deeper only there: by at most
+//! a node for each 2 bits of the key, and a few for outliers.
+
+use std::fmt::Debug;
 
 use super::Space;
+use super::space::Line as _;
 
 /// Steps of a node, at least.
-const FEWEST_BITS: u32 = 4;
+const FEWEST_STEPS: u64 = 4;
 /// One in so many ranges, at each end, does not count when a node chooses its keys: few ranges far from the others must
 /// not make its steps too long for those.
 const OUTLIERS: usize = 64;
 
 /// The key space cut into ranges without gaps, each with a value.
 #[derive(Debug)]
-pub(crate) struct RangeMap<K, V> {
-    /// Each range's first key and its value, ascending; behind the last one, copies of its value to compare with.
-    ranges: Box<[(K, V)]>,
-    /// Where a look-up begins.
-    root: Step,
-    nodes: Box<[Node<K>]>,
-    steps: Box<[Step]>,
-}
-
-/// What is below a part of the key space: a node, or a place in the list of ranges, where the range that a key is in is
-/// this one or one of the [`Space::BUCKET`] behind it. One bit says which, so that more steps fit into a cache line.
-#[derive(Clone, Copy, Debug)]
-struct Step(u32);
-
-impl Step {
-    const IS_NODE: u32 = 1 << 31;
-
-    /// More than 2^31 ranges have no room in memory.
-    const fn ranges(first: usize) -> Self {
-        Self(first as u32 & !Self::IS_NODE)
-    }
-
-    const fn node(number: usize) -> Self {
-        Self(number as u32 | Self::IS_NODE)
-    }
-
-    const fn as_node(self) -> Option<usize> {
-        if self.0 & Self::IS_NODE == 0 { None } else { Some((self.0 & !Self::IS_NODE) as usize) }
-    }
+pub(crate) struct RangeMap<K: Space, V: Copy + Debug> {
+    /// First the one where a look-up begins; none where all ranges are in one line.
+    nodes: Vec<Node<K>>,
+    lines: Vec<K::Line<V>>,
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Node<K> {
     /// Where its steps begin.
     first: K,
-    /// A step is `1 << shift` keys.
-    shift: u32,
-    /// Its steps: `steps[start..start + count]`. Before and behind them stands what is below all keys before and behind.
+    /// Its lines count keys behind `first` by `1 << unit`.
+    unit: u32,
+    /// Its lines: `lines[start..start + count]`. Before and behind them stands what is below all keys before and behind.
     start: u32,
-    count: u32,
+    count: u64,
+    /// 2^64 units have so many steps.
+    density: u64,
 }
 
-impl<K: Space, V: Copy> RangeMap<K, V> {
+impl<K: Space, V: Copy + Debug + PartialEq> RangeMap<K, V> {
     /// Indexes ranges, the first of which starts at the first key.
-    pub(super) fn new(mut ranges: Vec<(K, V)>) -> Self {
-        let mut tree = Tree { ranges: &ranges, nodes: Vec::new(), steps: Vec::new() };
-        let root = tree.step(1, ranges.len());
-        let Tree { nodes, steps, .. } = tree;
-        if let Some((_, last)) = ranges.last().copied() {
-            ranges.reserve_exact(K::BUCKET);
-            ranges.extend(std::iter::repeat_n((K::LAST, last), K::BUCKET));
+    pub(super) fn new(ranges: &[(K, V)]) -> Self {
+        // A few more than there are steps: where their memory grows, it is copied.
+        let lines = Vec::with_capacity(ranges.len() / K::RANGES_OF_A_STEP * 9 / 8 + 1);
+        let mut tree = Tree { ranges, nodes: Vec::new(), lines };
+        if let Some(line) = tree.line(1, ranges.len(), K::FIRST, K::UNIT_OF_ALL) {
+            tree.lines.push(line);
+        } else {
+            tree.node(1, ranges.len());
         }
-        Self { ranges: ranges.into(), root, nodes: nodes.into(), steps: steps.into() }
+        let Tree { nodes, mut lines, .. } = tree;
+        if lines.len() < lines.capacity() / 8 * 7 {
+            lines.shrink_to_fit();
+        }
+        Self { nodes, lines }
     }
+}
 
+impl<K: Space, V: Copy + Debug> RangeMap<K, V> {
     /// The value of a key.
     #[inline]
     pub(crate) fn get(&self, key: K) -> Option<V> {
-        let mut step = self.root;
-        while let Some(node) = step.as_node() {
-            step = *self.steps.get(self.nodes.get(node)?.place(key))?;
+        let Some(mut node) = self.nodes.first() else {
+            let offset = key.units_behind(K::FIRST, K::UNIT_OF_ALL);
+            return Some(self.lines.first()?.value(offset));
+        };
+        loop {
+            let (place, offset) = node.place(key);
+            let line = self.lines.get(place)?;
+            match line.node() {
+                None => return Some(line.value(offset)),
+                Some(below) => node = self.nodes.get(below as usize)?,
+            }
         }
-        let first = step.0 as usize;
-        let behind = self.ranges.get(first + 1..first + 1 + K::BUCKET)?;
-        let passed: usize = behind.iter().map(|(start, _)| usize::from(*start <= key)).sum();
-        self.ranges.get(first + passed).map(|(_, value)| *value)
     }
 
     /// Memory that it takes, bytes.
     #[cfg(test)]
     fn memory(&self) -> usize {
-        size_of_val(&*self.ranges) + size_of_val(&*self.nodes) + size_of_val(&*self.steps)
+        self.lines.capacity() * size_of::<K::Line<V>>() + size_of_val(&*self.nodes)
     }
 }
 
 impl<K: Space> Node<K> {
-    /// Place of the step that a key is in.
+    /// Place of the line that a key is in, and where in it to look.
     #[inline]
-    fn place(&self, key: K) -> usize {
+    fn place(&self, key: K) -> (usize, K::Offset) {
+        let start = self.start as usize;
         if key < self.first {
-            return self.start as usize - 1;
+            return (start - 1, K::Offset::default());
         }
-        let step = key.steps_behind(self.first, self.shift).min(self.count.into());
-        self.start as usize + step as usize
+        let offset = key.units_behind(self.first, self.unit);
+        (start + self.step(offset).min(self.count) as usize, offset)
+    }
+
+    /// The step that a distance is in, if it is in any.
+    #[inline]
+    fn step(&self, offset: K::Offset) -> u64 {
+        ((u128::from(offset.into()) * u128::from(self.density)) >> 64) as u64
     }
 }
 
 /// The tree while it grows.
-struct Tree<'r, K, V> {
+struct Tree<'r, K: Space, V: Copy + Debug> {
     ranges: &'r [(K, V)],
     nodes: Vec<Node<K>>,
-    steps: Vec<Step>,
+    lines: Vec<K::Line<V>>,
 }
 
-impl<K: Space, V> Tree<'_, K, V> {
-    /// What is below a part of the key space in which the ranges from `from` on, before `to`, start.
-    fn step(&mut self, from: usize, to: usize) -> Step {
-        if to - from > K::BUCKET { Step::node(self.node(from, to)) } else { Step::ranges(from - 1) }
+impl<K: Space, V: Copy + Debug + PartialEq> Tree<'_, K, V> {
+    /// The line of the ranges from `from` on, before `to`, counted from a key on in units, if they fit.
+    fn line(&self, from: usize, to: usize, first: K, unit: u32) -> Option<K::Line<V>> {
+        let starts = &self.ranges[from..to];
+        let fits = starts.len() <= K::STARTS
+            && starts.iter().all(|(start, _)| start.is_whole_units_behind(first, unit));
+        let offset = |(start, value): &(K, V)| (start.units_behind(first, unit), *value);
+        fits.then(|| K::Line::new(self.ranges[from - 1].1, starts.iter().map(offset)))
     }
 
-    fn node(&mut self, from: usize, to: usize) -> usize {
+    /// What is below a part of the key space in which these ranges start, where it has no unit.
+    fn part(&mut self, from: usize, to: usize) -> K::Line<V> {
+        let before = self.ranges[from - 1].1;
+        if from == to {
+            return K::Line::new(before, std::iter::empty());
+        }
+        K::Line::leading_to(self.node(from, to), before)
+    }
+
+    fn node(&mut self, from: usize, to: usize) -> u32 {
         let ranges = self.ranges;
         let bits = |from: usize, to: usize| ranges[to - 1].0.bits_behind(ranges[from].0);
         let outliers = (to - from) / OUTLIERS;
@@ -128,25 +139,43 @@ impl<K: Space, V> Tree<'_, K, V> {
             (from, to)
         };
         let first = ranges[inner_from].0;
-        // Half a bucket in each step, where they are spread evenly.
-        let wanted = ((inner_to - inner_from) / (K::BUCKET / 2)).next_power_of_two().ilog2();
-        let shift = bits(inner_from, inner_to).saturating_sub(wanted.max(FEWEST_BITS));
-        let count = ranges[inner_to - 1].0.steps_behind(first, shift) as usize + 1;
+        let unit = bits(inner_from, inner_to).saturating_sub(K::DISTANCE_BITS);
+        let offset = |at: usize| ranges[at].0.units_behind(first, unit);
+        let distance: u64 = offset(inner_to - 1).into();
+        let cut = |count: u64| {
+            let count = count.max(FEWEST_STEPS).min(distance).max(1);
+            let density = ((u128::from(count) << 64) / (u128::from(distance) + 1)) as u64;
+            Node { first, unit, start: self.lines.len() as u32 + 1, count, density }
+        };
+        let mut node = cut((inner_to - inner_from).div_ceil(K::RANGES_OF_A_STEP) as u64);
+        // Of ranges in crowds most steps would be empty.
+        let steps = (inner_from..inner_to).map(|at| node.step(offset(at)));
+        let (occupied, _) = steps.fold((0, u64::MAX), |(occupied, last), step| {
+            (occupied + u64::from(step != last), step)
+        });
+        if occupied < node.count / 4 {
+            node = cut(2 * occupied);
+        }
+        let Node { start, count, .. } = node;
+        let start = start as usize;
 
-        let start = self.steps.len() + 1;
-        self.steps.extend(std::iter::repeat_n(Step::ranges(0), count + 2));
-        let node = self.nodes.len();
-        self.nodes.push(Node { first, shift, start: start as u32, count: count as u32 });
-        self.steps[start - 1] = self.step(from, inner_from);
+        let number = self.nodes.len();
+        self.nodes.push(node);
+        let empty = K::Line::new(ranges[from - 1].1, std::iter::empty());
+        self.lines.extend(std::iter::repeat_n(empty, count as usize + 2));
+        self.lines[start - 1] = self.part(from, inner_from);
         let mut from = inner_from;
-        for number in 0..count {
-            let is_inside = |start: K| start.steps_behind(first, shift) <= number as u64;
+        for step in 0..count {
+            let is_inside = |start: K| node.step(start.units_behind(first, unit)) <= step;
             let inside = ranges[from..to].iter().take_while(|(start, _)| is_inside(*start)).count();
-            self.steps[start + number] = self.step(from, from + inside);
+            self.lines[start + step as usize] = match self.line(from, from + inside, first, unit) {
+                Some(line) => line,
+                None => self.part(from, from + inside),
+            };
             from += inside;
         }
-        self.steps[start + count] = self.step(from, to);
-        node
+        self.lines[start + count as usize] = self.part(from, to);
+        number as u32
     }
 }
 
@@ -172,7 +201,9 @@ mod tests {
     ) -> Result<(), TestCaseError> {
         let mut starts: BTreeMap<K, u32> = keys.zip(1..).collect();
         starts.insert(K::FIRST, 0);
-        let map = RangeMap::new(starts.iter().map(|(start, value)| (*start, *value)).collect());
+        let map = RangeMap::new(
+            &starts.iter().map(|(start, value)| (*start, *value)).collect::<Vec<_>>(),
+        );
         for key in starts.keys().flat_map(|start| near(*start)).chain([K::FIRST, K::LAST]) {
             let expected = starts.range(..=key).next_back().map(|(_, value)| *value);
             prop_assert_eq!(map.get(key), expected, "{:?}", key);
@@ -191,6 +222,11 @@ mod tests {
                 keys.iter().map(|key| u128::from(*key) << shift),
                 |key| [key.wrapping_sub(1), key, key.wrapping_add(1), key ^ 1 << 126],
             )?;
+            // Far and near at once: hosts among prefixes, which do not count in one unit.
+            finds(
+                keys.iter().map(|key| u128::from(*key) << 90 | u128::from(*key >> 28)),
+                |key| [key.wrapping_sub(1), key, key.wrapping_add(1), key ^ 1 << 63],
+            )?;
         }
     }
 
@@ -199,22 +235,22 @@ mod tests {
     fn crowds_make_the_tree_deeper_only_where_they_are() {
         let starts = (0..128).map(|bit| 1u128 << bit).flat_map(|start| [start, start | 1]);
         let starts: std::collections::BTreeSet<u128> = starts.chain([0]).collect();
-        let map = RangeMap::new(starts.iter().map(|start| (*start, *start)).collect());
+        let map = RangeMap::new(&starts.iter().map(|start| (*start, *start)).collect::<Vec<_>>());
         for start in &starts {
             assert_eq!(map.get(*start), Some(*start));
         }
-        assert!(map.nodes.len() < 64, "{} nodes", map.nodes.len());
+        assert!(map.nodes.len() < 128, "{} nodes", map.nodes.len());
     }
 
     #[test]
     fn memory_grows_with_the_ranges_only() {
         let even: Vec<(u32, u32)> = (0..100_000).map(|n| (n << 12, n)).collect();
-        let memory = RangeMap::new(even).memory();
-        assert!(memory < 100_000 * 14, "{memory} bytes");
+        let memory = RangeMap::new(&even).memory();
+        assert!(memory < 100_000 * 32, "{memory} bytes");
         // A thousand crowds of a hundred hosts.
         let crowds: Vec<(u32, u32)> =
             (0..100_000).map(|n| (n / 100 * 4_000_000 + n % 100 * 2, n)).collect();
-        let memory = RangeMap::new(crowds).memory();
-        assert!(memory < 100_000 * 20, "{memory} bytes");
+        let memory = RangeMap::new(&crowds).memory();
+        assert!(memory < 100_000 * 40, "{memory} bytes");
     }
 }
