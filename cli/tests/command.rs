@@ -138,6 +138,9 @@ fn wrong_usage_is_exit_code_2() {
         "",
         "validate",
         "frobnicate",
+        "apply --patch",
+        "apply --remove Vpc/blue",
+        "apply --patch --remove blue",
         "replay --in x",
         "replay --intent a --node a --in a --out b --intent-at 5",
     ] {

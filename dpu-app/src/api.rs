@@ -4,7 +4,7 @@
 pub const DEFAULT_SOCKET: &str = "/run/penstock/dpud.sock";
 
 /// The largest message either side takes, in bytes: a whole intent travels in one.
-pub const MESSAGE_LIMIT: usize = 256 << 20;
+pub const MESSAGE_LIMIT: usize = 1 << 30;
 
 /// Version 1.
 pub mod v1 {

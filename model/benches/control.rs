@@ -11,13 +11,17 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use load::{Chance, Load, NODE};
-use model::intent::Intent;
+use model::intent::{Intent, Patch, Source};
 use model::snapshot::Snapshot;
 use rustix::time::{ClockId, clock_gettime};
 
+/// Time of the process's own work.
+fn cpu() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
+}
+
 /// Does something, and says how long it took.
 fn timed<T>(what: &str, done: impl FnOnce() -> T) -> T {
-    let cpu = || Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default();
     let (wall_before, cpu_before) = (Instant::now(), cpu());
     let result = done();
     let (wall, cpu) = (wall_before.elapsed(), cpu().saturating_sub(cpu_before));
@@ -88,17 +92,68 @@ fn load(interfaces: u32, rules_each: u32, remote: u32, first_port: u32) -> Load 
     load
 }
 
+/// A group by itself, its first rule with another port.
+fn changed_group(number: u32, rules_each: u32, port: u32) -> Load {
+    let mut load = Load::default();
+    load.group(&format!("group-{number}"), rules(rules_each, port, &mut Chance(number.into())));
+    load
+}
+
+/// Makes a change many times, each time another one; prints the median and the longest time from the change's text to
+/// the snapshot that is to be put in force, and who was decided anew.
+fn change(what: &str, intent: &mut Intent, snapshot: &mut Snapshot, text: impl Fn(u32) -> Load) {
+    const TIMES: u32 = 101;
+    let mut times = Vec::new();
+    let before = snapshot.last_generation();
+    for number in 0..TIMES {
+        let text = text(number);
+        let sources = [Source { name: "change", bytes: text.0.as_bytes() }];
+        let (start, cpu_before) = (Instant::now(), cpu());
+        let patch = Patch { sources: &sources, removed: &[] };
+        let patched = intent.patch(&patch).unwrap_or_else(|errors| panic!("{}", errors.render()));
+        let next = Snapshot::follow(intent, &patched, NODE, snapshot).expect("a known node");
+        times.push((start.elapsed(), cpu().saturating_sub(cpu_before)));
+        assert!(patched.is_partial() && next.epoch == snapshot.epoch + 1, "a change in part");
+        *snapshot = next;
+    }
+    let generations = f64::from(snapshot.last_generation() - before) / f64::from(TIMES);
+    let median = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        times.get(times.len() / 2).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+    };
+    let (wall, cpu) = times.into_iter().unzip();
+    println!(
+        "  {what:<40} {:>12.3} ms {:>12.3} ms of CPU, {generations:.1} generations each",
+        median(wall),
+        median(cpu)
+    );
+}
+
 fn times(interfaces: u32, rules_each: u32, remote: u32) {
     let text = load(interfaces, rules_each, remote, 80);
     println!(
         "{interfaces} interfaces of {rules_each} rules, {remote} remote ones, {} MB of YAML:",
         text.0.len() >> 20
     );
-    let intent = timed("read and checked", || text.intent());
-    let snapshot = timed("compiled", || compile(&intent, None));
+    let mut intent = timed("read and checked", || text.intent());
+    drop(text);
+    let mut snapshot = timed("compiled", || compile(&intent, None));
+    timed("prepared for changes", || intent.prepare());
     timed("compiled again, nothing changed", || compile(&intent, Some(&snapshot)));
-    let changed = load(interfaces, rules_each, remote, 81).intent();
-    timed("compiled with another port in one rule", || compile(&changed, Some(&snapshot)));
+    change("one rule", &mut intent, &mut snapshot, |number| {
+        changed_group(number % interfaces, rules_each, 81 + number)
+    });
+    change("a remote interface comes", &mut intent, &mut snapshot, |number| {
+        let mut load = Load::default();
+        load.interface(interfaces + remote + number, "node-7", 40_000 + number, "far");
+        load
+    });
+    change("an interface gets another group", &mut intent, &mut snapshot, |number| {
+        let mut load = Load::default();
+        let local = number % (interfaces - 3);
+        load.interface(local, NODE, local, &format!("group-{}", interfaces - 1 - number % 3));
+        load
+    });
 }
 
 fn main() {

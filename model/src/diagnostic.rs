@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub struct Diagnostic {
     /// Position of the file in the list that was given.
     pub(crate) source: u32,
-    /// Line in the file, from 1.
+    /// Line in the file, from 1; 0 where it is about something that is not in a file.
     pub line: u32,
     /// Column in the line, in characters, from 1.
     pub column: u32,
@@ -52,7 +52,9 @@ impl Diagnostic {
     fn headline(&self) -> String {
         let Self { file, line, column, message, .. } = self;
         let object = self.object.as_ref().map_or_else(String::new, |o| format!("{o}: "));
-        format!("{file}:{line}:{column}: error: {object}{message}")
+        // What is in force already has no place in a file.
+        let place = if *line == 0 { String::new() } else { format!(":{line}:{column}") };
+        format!("{file}{place}: error: {object}{message}")
     }
 }
 

@@ -4,30 +4,44 @@
 //! each other (`check`), and only if nothing at all was wrong, to an [`Intent`].
 
 mod address;
+mod change;
 mod check;
 mod chunk;
 mod draft;
+mod index;
 mod name;
 mod object;
+mod objects;
+mod patch;
 mod reader;
 mod report;
 mod yaml;
 
 pub use address::gateway_of;
+pub use change::{Change, What};
+pub(crate) use index::Index;
 pub use name::{Name, NameError};
 pub use object::{
     API_VERSION, DEFAULT_GATEWAY_MAC, DEFAULT_UNDERLAY_MTU, DEFAULT_UPLINK, Dscp, EgressRule,
-    Encap, IcmpType, IngressRule, Interface, InterfaceSpec, Metadata, Node, NodeSpec, Object, Peer,
-    PortRange, Route, RouteTable, RouteTableSpec, SecurityGroup, SecurityGroupSpec, Spec, Subnet,
-    SubnetSpec, Traffic, Underlay, Via, Vpc, VpcSpec,
+    Encap, Given, IcmpType, IngressRule, Interface, InterfaceSpec, Metadata, Node, NodeSpec,
+    Object, Peer, PortRange, Route, RouteTable, RouteTableSpec, SecurityGroup, SecurityGroupSpec,
+    Spec, Subnet, SubnetSpec, Traffic, Underlay, Via, Vpc, VpcSpec,
 };
+pub(crate) use objects::Inventory;
+pub use objects::{ObjectName, Objects};
+pub(crate) use patch::Parts;
+pub use patch::{Patch, Patched};
 
 use std::num::NonZero;
 use std::thread::ScopedJoinHandle;
 
 use check::{Settled, check};
 use chunk::{Chunk, chunks};
-use draft::{Drafts, InterfaceDraft, NodeDraft, RouteTableDraft, SecurityGroupDraft, SubnetDraft};
+use draft::{
+    Draft, Drafts, InterfaceDraft, NodeDraft, RouteTableDraft, SecurityGroupDraft, SubnetDraft,
+    VpcDraft,
+};
+use hashbrown::HashMap;
 use report::{Position, Report};
 
 use crate::diagnostic::Diagnostics;
@@ -43,16 +57,24 @@ pub struct Source<'a> {
 
 /// A whole intent without errors: every reference leads somewhere, nothing is twice, everything fits.
 ///
-/// Objects of a kind are sorted by name. All defaults are filled in, so two texts that mean the same are equal intents.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// All defaults are filled in, so two texts that mean the same are equal intents.
+#[derive(Debug, Clone, Default)]
 pub struct Intent {
-    nodes: Vec<Node>,
-    vpcs: Vec<Vpc>,
-    subnets: Vec<Subnet>,
-    interfaces: Vec<Interface>,
-    security_groups: Vec<SecurityGroup>,
-    route_tables: Vec<RouteTable>,
+    inventory: Inventory,
+    /// By VPC.
+    given: HashMap<Name, Given>,
+    /// Made for the first change.
+    index: Option<Box<Index>>,
 }
+
+/// Whether both have the same objects.
+impl PartialEq for Intent {
+    fn eq(&self, other: &Self) -> bool {
+        self.inventory == other.inventory
+    }
+}
+
+impl Eq for Intent {}
 
 impl Intent {
     /// Reads and validates an intent. It may be spread over any number of sources, in any order, and may be empty.
@@ -60,17 +82,18 @@ impl Intent {
     /// # Errors
     /// All errors there are, never only the first.
     pub fn parse(sources: &[Source<'_>]) -> Result<Self, Diagnostics> {
-        let mut report = Report::default();
-        let mut pieces = Vec::new();
-        for (number, source) in (0..).zip(sources) {
-            pieces.extend(chunks(source, number, &mut report));
-        }
-        let mut drafts = Drafts::default();
-        for (some_drafts, some_report) in read_all(&pieces) {
-            drafts.append(some_drafts);
-            report.append(some_report);
-        }
+        let (drafts, mut report) = read(sources);
         let settled = check(&drafts, sources, &mut report);
+        Self::accept(drafts, settled, report, sources)
+    }
+
+    /// The intent, unless something was wrong with it.
+    fn accept(
+        drafts: Drafts,
+        settled: Vec<Settled>,
+        mut report: Report,
+        sources: &[Source<'_>],
+    ) -> Result<Self, Diagnostics> {
         if !report.is_empty() {
             return Err(report.diagnostics(sources));
         }
@@ -85,68 +108,108 @@ impl Intent {
     }
 
     fn finish(drafts: Drafts, settled: Vec<Settled>) -> Option<Self> {
+        let given = |draft: &Draft<VpcDraft>| {
+            (draft.name.value.clone(), draft.spec.as_ref().map(VpcDraft::given).unwrap_or_default())
+        };
+        let given = drafts.vpcs.iter().map(given).collect();
         let vpcs = drafts.vpcs.into_iter().zip(settled);
-        Some(Self {
-            nodes: sorted(drafts.nodes.into_iter().map(|d| d.finish(NodeDraft::finish)))?,
-            vpcs: sorted(vpcs.map(|(draft, settled)| {
+        let inventory = Inventory {
+            nodes: whole(drafts.nodes.into_iter().map(|d| d.finish(NodeDraft::finish)))?,
+            vpcs: whole(vpcs.map(|(draft, settled)| {
                 let vni = settled.vni?;
                 draft.finish(|spec| Some(spec.finish(vni, settled.mtu)))
             }))?,
-            subnets: sorted(drafts.subnets.into_iter().map(|d| d.finish(SubnetDraft::finish)))?,
-            interfaces: sorted(
+            subnets: whole(drafts.subnets.into_iter().map(|d| d.finish(SubnetDraft::finish)))?,
+            interfaces: whole(
                 drafts.interfaces.into_iter().map(|d| d.finish(InterfaceDraft::finish)),
             )?,
-            security_groups: sorted(
+            security_groups: whole(
                 drafts.security_groups.into_iter().map(|d| d.finish(SecurityGroupDraft::finish)),
             )?,
-            route_tables: sorted(
+            route_tables: whole(
                 drafts.route_tables.into_iter().map(|d| d.finish(RouteTableDraft::finish)),
             )?,
-        })
+        };
+        Some(Self { inventory, given, index: None })
     }
 
     /// All nodes.
     #[must_use]
-    pub fn nodes(&self) -> &[Node] {
-        &self.nodes
+    pub const fn nodes(&self) -> &Objects<NodeSpec> {
+        &self.inventory.nodes
     }
 
     /// All VPCs.
     #[must_use]
-    pub fn vpcs(&self) -> &[Vpc] {
-        &self.vpcs
+    pub const fn vpcs(&self) -> &Objects<VpcSpec> {
+        &self.inventory.vpcs
     }
 
     /// All subnets.
     #[must_use]
-    pub fn subnets(&self) -> &[Subnet] {
-        &self.subnets
+    pub const fn subnets(&self) -> &Objects<SubnetSpec> {
+        &self.inventory.subnets
     }
 
     /// All interfaces.
     #[must_use]
-    pub fn interfaces(&self) -> &[Interface] {
-        &self.interfaces
+    pub const fn interfaces(&self) -> &Objects<InterfaceSpec> {
+        &self.inventory.interfaces
     }
 
     /// All security groups.
     #[must_use]
-    pub fn security_groups(&self) -> &[SecurityGroup] {
-        &self.security_groups
+    pub const fn security_groups(&self) -> &Objects<SecurityGroupSpec> {
+        &self.inventory.security_groups
     }
 
     /// All route tables.
     #[must_use]
-    pub fn route_tables(&self) -> &[RouteTable] {
-        &self.route_tables
+    pub const fn route_tables(&self) -> &Objects<RouteTableSpec> {
+        &self.inventory.route_tables
     }
 
     /// The node of a name.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<&Node> {
-        let at = self.nodes.binary_search_by(|node| node.name().as_str().cmp(name)).ok()?;
-        self.nodes.get(at)
+        self.inventory.nodes.get(name)
     }
+
+    /// What a VPC's object itself says of its VNI and MTU.
+    #[must_use]
+    pub fn given(&self, vpc: &str) -> Given {
+        self.given.get(vpc).copied().unwrap_or_default()
+    }
+
+    /// What differs from another intent, which was in force before.
+    #[must_use]
+    pub fn changes_since(&self, before: &Self) -> Vec<Change> {
+        change::changes(&before.inventory, &self.inventory)
+    }
+
+    pub(crate) const fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// The index, where it was made.
+    pub(crate) fn index(&self) -> Option<&Index> {
+        self.index.as_deref()
+    }
+}
+
+/// Reads sources, each object by itself.
+fn read(sources: &[Source<'_>]) -> (Drafts, Report) {
+    let mut report = Report::default();
+    let mut pieces = Vec::new();
+    for (number, source) in (0..).zip(sources) {
+        pieces.extend(chunks(source, number, &mut report));
+    }
+    let mut drafts = Drafts::default();
+    for (some_drafts, some_report) in read_all(&pieces) {
+        drafts.append(some_drafts);
+        report.append(some_report);
+    }
+    (drafts, report)
 }
 
 /// Reads documents on as many threads as pay off. Results are in the order of the documents.
@@ -194,9 +257,7 @@ fn read_part(chunks: &[Chunk<'_>]) -> (Drafts, Report) {
     (drafts, report)
 }
 
-/// All objects by name, or nothing if one is not whole.
-fn sorted<S>(objects: impl Iterator<Item = Option<Object<S>>>) -> Option<Vec<Object<S>>> {
-    let mut objects: Vec<_> = objects.collect::<Option<_>>()?;
-    objects.sort_by(|a, b| a.name().cmp(b.name()));
-    Some(objects)
+/// All objects, or nothing if one is not whole.
+fn whole<S>(objects: impl Iterator<Item = Option<Object<S>>>) -> Option<Objects<S>> {
+    Some(Objects::new(objects.collect::<Option<_>>()?))
 }

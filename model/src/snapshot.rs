@@ -3,13 +3,19 @@
 //! A snapshot is compiled from intent and from the snapshot before it, so that handles stay the same, parts whose
 //! effective content is unchanged are shared, and their generations do not move.
 
+mod mappings;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use packet::{Mac, Vni, VtepAddr};
 
-use crate::policy::Group;
+pub(crate) use mappings::MappingTable;
+pub use mappings::Mappings;
+
+use crate::intent::Name;
+use crate::policy::{Group, Members};
 use crate::route::RouteSet;
 
 /// An interface of this node. Stable while the interface keeps its name, VPC, VF and MAC; from 1 on, and never
@@ -41,17 +47,19 @@ pub struct Snapshot {
     /// Moves with every snapshot whose content differs from the one before.
     pub epoch: u64,
     /// The node itself.
-    pub node: Node,
+    pub node: Arc<Node>,
     /// The node's own interfaces.
     pub interfaces: HashMap<InterfaceId, Arc<Interface>>,
     /// Tunnels to the other nodes.
-    pub tunnels: HashMap<TunnelId, Tunnel>,
+    pub tunnels: Arc<HashMap<TunnelId, Tunnel>>,
     /// By [`VpcIndex`]; a hole where one left.
-    pub(crate) vpcs: Vec<Option<Vpc>>,
+    pub(crate) vpcs: Vec<Option<Arc<Vpc>>>,
     /// By [`SubnetIndex`]; a hole where one left.
-    pub(crate) subnets: Vec<Option<Subnet>>,
+    pub(crate) subnets: Vec<Option<Arc<Subnet>>>,
     pub(crate) by_vf: HashMap<VfIndex, InterfaceId>,
     pub(crate) by_vni: HashMap<Vni, VpcIndex>,
+    /// The members of groups that rules name. There may be some that no rule names any more.
+    pub(crate) members: HashMap<Name, Arc<Members>>,
     pub(crate) last: LastNumbers,
 }
 
@@ -83,7 +91,7 @@ pub struct Node {
 }
 
 /// A tenant network.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Vpc {
     /// Its name.
     pub name: String,
@@ -97,17 +105,8 @@ pub struct Vpc {
     pub mappings: Arc<Mappings>,
     /// This node's interfaces in the VPC, by MAC: the second half of choosing an interface from the wire.
     pub local_by_mac: HashMap<Mac, InterfaceId>,
-}
-
-/// Where the addresses of a VPC are.
-#[derive(Debug)]
-pub struct Mappings {
-    /// Moves when anything in here changes, and when the VPC's MTU or a subnet's prefixes or gateway MAC do: all that
-    /// a decision takes from a VPC besides policy and routes.
-    pub generation: u32,
-    pub(crate) by_address: HashMap<IpAddr, Mapping>,
-    /// VTEPs with an interface that may send for any address (`antiSpoof: false`).
-    pub(crate) open_vteps: Vec<VtepAddr>,
+    /// By the remote node's name.
+    pub(crate) tunnels: HashMap<Name, TunnelId>,
 }
 
 /// One overlay address, or one interface reached by a route.
@@ -133,7 +132,7 @@ pub enum Location {
 }
 
 /// A subnet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Subnet {
     /// Its name.
     pub name: String,
@@ -224,56 +223,29 @@ impl Snapshot {
     #[must_use]
     #[inline]
     pub fn vpc(&self, index: VpcIndex) -> Option<&Vpc> {
-        self.vpcs.get(index.0 as usize)?.as_ref()
+        self.vpcs.get(index.0 as usize)?.as_deref()
     }
 
     /// The VPCs that have an interface on this node.
     pub fn vpcs(&self) -> impl Iterator<Item = (VpcIndex, &Vpc)> {
-        (0..).map(VpcIndex).zip(&self.vpcs).filter_map(|(i, v)| Some((i, v.as_ref()?)))
+        (0..).map(VpcIndex).zip(&self.vpcs).filter_map(|(i, v)| Some((i, v.as_deref()?)))
     }
 
     /// All subnets of those VPCs.
     pub fn subnets(&self) -> impl Iterator<Item = (SubnetIndex, &Subnet)> {
-        (0..).map(SubnetIndex).zip(&self.subnets).filter_map(|(i, s)| Some((i, s.as_ref()?)))
+        (0..).map(SubnetIndex).zip(&self.subnets).filter_map(|(i, s)| Some((i, s.as_deref()?)))
     }
 
     /// A subnet.
     #[must_use]
     #[inline]
     pub fn subnet(&self, index: SubnetIndex) -> Option<&Subnet> {
-        self.subnets.get(index.0 as usize)?.as_ref()
+        self.subnets.get(index.0 as usize)?.as_deref()
     }
 
     /// A tunnel.
     #[must_use]
     pub fn tunnel(&self, id: TunnelId) -> Option<&Tunnel> {
         self.tunnels.get(&id)
-    }
-}
-
-impl Mappings {
-    /// Where an overlay address is.
-    #[must_use]
-    pub fn lookup(&self, address: IpAddr) -> Option<&Mapping> {
-        self.by_address.get(&address)
-    }
-
-    /// All overlay addresses, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &Mapping)> {
-        self.by_address.iter().map(|(address, mapping)| (*address, mapping))
-    }
-
-    /// VTEPs that may send packets whatever their inner source.
-    #[must_use]
-    pub fn open_vteps(&self) -> &[VtepAddr] {
-        &self.open_vteps
-    }
-
-    /// Whether a VTEP may send packets whose inner source is `inner`: the owner's VTEP, or that of an interface
-    /// with `antiSpoof: false`.
-    #[must_use]
-    pub fn admits(&self, inner: IpAddr, vtep: IpAddr) -> bool {
-        self.lookup(inner).is_some_and(|m| m.vtep.ip() == vtep)
-            || self.open_vteps.iter().any(|v| v.ip() == vtep)
     }
 }

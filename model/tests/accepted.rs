@@ -2,9 +2,8 @@
 
 use std::fs;
 
-use model::intent::{Intent, Source};
+use model::intent::{Intent, Objects, Source, Spec};
 use model::snapshot::Snapshot;
-use serde::Serialize;
 
 fn parse(name: &str, text: &str) -> Intent {
     Intent::parse(&[Source { name, bytes: text.as_bytes() }])
@@ -13,8 +12,8 @@ fn parse(name: &str, text: &str) -> Intent {
 
 /// All objects as JSON documents.
 fn show(intent: &Intent) -> String {
-    fn documents(objects: &[impl Serialize], text: &mut String) {
-        for object in objects {
+    fn documents<S: Spec>(objects: &Objects<S>, text: &mut String) {
+        for object in objects.sorted() {
             *text += "---\n";
             *text += &serde_json::to_string_pretty(object).expect("objects serialise");
             *text += "\n";

@@ -50,7 +50,7 @@ impl Timeline {
             Snapshot::compile(intent, node, previous).map(Arc::new).map_err(|_| NodeMissing {
                 when: when(),
                 node: node.to_owned(),
-                known: intent.nodes().iter().map(|node| node.name().to_string()).collect(),
+                known: intent.nodes().sorted().iter().map(|node| node.name().to_string()).collect(),
             })
         };
         let first = compile(first, None, &|| "at the start".to_owned())?;

@@ -3,8 +3,10 @@
 mod addresses;
 mod underlay;
 
+pub(super) use addresses::Misplaced;
 use hashbrown::HashMap;
 use packet::Vni;
+pub(super) use underlay::room;
 
 use super::Source;
 use super::draft::{Draft, Drafts, SecurityGroupDraft};
@@ -87,7 +89,8 @@ impl<'c> Checker<'c> {
     /// A place for a message.
     fn place(&self, at: Position) -> String {
         let file = self.sources.get(at.source as usize).map_or("", |source| source.name);
-        format!("{file}:{}", at.line)
+        // What is in force already has no line.
+        if at.line == 0 { file.to_owned() } else { format!("{file}:{}", at.line) }
     }
 
     fn names(&mut self) -> Names<'c> {

@@ -27,7 +27,7 @@ use super::object::{
     Spec, SubnetSpec, VpcSpec,
 };
 use super::reader::{Known, Reader, did_you_mean};
-use super::report::{At, Report};
+use super::report::{At, Position, Report};
 use super::yaml::{Document, Entry, Node, Value};
 
 /// Kinds that are planned.
@@ -60,6 +60,12 @@ impl<S> Draft<S> {
         Self { name, metadata: None, spec: None }
     }
 
+    /// An object that was accepted before, to be checked with others.
+    pub(super) fn of<T>(object: &Object<T>, at: Position, spec: S) -> Self {
+        let name = At { value: object.name().clone(), at };
+        Self { name, metadata: Some(object.metadata.clone()), spec: Some(spec) }
+    }
+
     /// The object, when nothing was refused.
     pub(super) fn finish<T>(self, spec: impl FnOnce(S) -> Option<T>) -> Option<Object<T>> {
         Some(Object { metadata: self.metadata?, spec: spec(self.spec?)? })
@@ -78,6 +84,11 @@ pub(super) struct Drafts {
 }
 
 impl Drafts {
+    /// Whether there are objects of kinds that all others stand on.
+    pub(super) fn have_foundations(&self) -> bool {
+        !(self.nodes.is_empty() && self.vpcs.is_empty() && self.subnets.is_empty())
+    }
+
     /// Adds objects of documents further behind.
     pub(super) fn append(&mut self, mut other: Self) {
         self.nodes.append(&mut other.nodes);
@@ -272,6 +283,11 @@ fn read_cidrs(node: &Node<'_>, whose: &str, reader: &mut Reader<'_>) -> Vec<At<I
         reader.error_with_hint(node.at, message, "for example cidrs: [10.0.0.0/16]");
     }
     items.iter().filter_map(|item| reader.cidr(item)).collect()
+}
+
+/// The same place for each value.
+fn all_at<T: Clone>(values: &[T], at: Position) -> Vec<At<T>> {
+    values.iter().map(|value| At { value: value.clone(), at }).collect()
 }
 
 /// The values without their places.

@@ -145,6 +145,15 @@ pub struct VpcSpec {
     pub dscp: Dscp,
 }
 
+/// What a VPC's object itself says of what is settled otherwise where it does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Given {
+    /// Its VNI.
+    pub vni: Option<Vni>,
+    /// Its MTU.
+    pub mtu: Option<u16>,
+}
+
 /// An encapsulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

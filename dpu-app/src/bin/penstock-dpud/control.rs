@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use dpu_app::api::v1::{self, apply_response, change, dpu_server::Dpu};
 use dpu_app::datapath::conntrack::Connection;
 use dpu_app::offload::{Asked, RuleOwner};
+use model::intent::{Change, ObjectName, What};
 use model::snapshot::Snapshot;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,7 +17,7 @@ use tracing::info;
 
 use crate::explain_view::{self, ExplainQuestion};
 use crate::flow_view::FlowView;
-use crate::intent_store::{ApplyError, IntentStore, What};
+use crate::intent_store::{ApplyError, IntentStore};
 use crate::nic_status::doubts;
 use crate::object_view::{self, UnknownKind};
 use crate::question::{Asker, NoAnswer};
@@ -47,44 +48,29 @@ impl Dpu for Control {
         &self,
         request: Request<v1::ApplyRequest>,
     ) -> Result<Response<v1::ApplyResponse>, Status> {
-        let who = request
-            .extensions()
-            .get::<UdsConnectInfo>()
-            .and_then(|info| info.peer_cred)
-            .map_or_else(|| "unknown".to_owned(), |peer| format!("uid {}", peer.uid()));
-        let sources: Vec<(String, Vec<u8>)> =
-            request.into_inner().sources.into_iter().map(|s| (s.name, s.content)).collect();
+        let who = caller(&request);
+        let sources = sources(request.into_inner().sources);
         let (store, shared) = (self.store.clone(), self.shared.clone());
-        let result = blocking(move || {
-            let mut store = lock(&store);
-            store.apply(&sources, &shared)
-        })
-        .await?;
-        let result = match result {
-            Ok((epoch, changes)) => {
-                info!(by = who, epoch, changes = changes.len(), "intent applied");
-                *lock(&self.intent_error) = None;
-                let changes = changes.into_iter().map(|change| v1::Change {
-                    what: match change.what {
-                        What::Added => change::What::Added,
-                        What::Changed => change::What::Changed,
-                        What::Removed => change::What::Removed,
-                    }
-                    .into(),
-                    kind: change.kind.into(),
-                    name: change.name,
-                });
-                apply_response::Result::Applied(v1::Applied { epoch, changes: changes.collect() })
-            }
-            Err(ApplyError::Refused(diagnostics)) => {
-                info!(by = who, errors = diagnostics.len(), "intent refused");
-                apply_response::Result::Refused(v1::Refused { diagnostics })
-            }
-            Err(error @ ApplyError::Keep { .. }) => {
-                return Err(Status::internal(error.to_string()));
-            }
+        let result = blocking(move || lock(&store).apply(sources, &shared)).await?;
+        self.answer_to_change(&who, result)
+    }
+
+    async fn patch(
+        &self,
+        request: Request<v1::PatchRequest>,
+    ) -> Result<Response<v1::ApplyResponse>, Status> {
+        let who = caller(&request);
+        let request = request.into_inner();
+        let sources = sources(request.sources);
+        let name = |object: v1::ObjectName| {
+            let kind = object_view::known_kind(&object.kind);
+            let kind = kind.map_err(|unknown| Status::invalid_argument(unknown.to_string()))?;
+            Ok(ObjectName { kind: kind.to_owned(), name: object.name })
         };
-        Ok(Response::new(v1::ApplyResponse { result: Some(result) }))
+        let removed = request.removed.into_iter().map(name).collect::<Result<Vec<_>, Status>>()?;
+        let (store, shared) = (self.store.clone(), self.shared.clone());
+        let result = blocking(move || lock(&store).patch(sources, &removed, &shared)).await?;
+        self.answer_to_change(&who, result)
     }
 
     async fn get(
@@ -258,6 +244,39 @@ impl Dpu for Control {
 }
 
 impl Control {
+    /// What is said of a change of intent, and noted of it.
+    fn answer_to_change(
+        &self,
+        who: &str,
+        result: Result<(u64, Vec<Change>), ApplyError>,
+    ) -> Result<Response<v1::ApplyResponse>, Status> {
+        let result = match result {
+            Ok((epoch, changes)) => {
+                info!(by = who, epoch, changes = changes.len(), "intent applied");
+                *lock(&self.intent_error) = None;
+                let changes = changes.into_iter().map(|change| v1::Change {
+                    what: match change.what {
+                        What::Added => change::What::Added,
+                        What::Changed => change::What::Changed,
+                        What::Removed => change::What::Removed,
+                    }
+                    .into(),
+                    kind: change.kind.into(),
+                    name: change.name,
+                });
+                apply_response::Result::Applied(v1::Applied { epoch, changes: changes.collect() })
+            }
+            Err(ApplyError::Refused(diagnostics)) => {
+                info!(by = who, errors = diagnostics.len(), "intent refused");
+                apply_response::Result::Refused(v1::Refused { diagnostics })
+            }
+            Err(error @ ApplyError::Keep { .. }) => {
+                return Err(Status::internal(error.to_string()));
+            }
+        };
+        Ok(Response::new(v1::ApplyResponse { result: Some(result) }))
+    }
+
     /// The connection that is asked for, as the control API shows it, if there is one.
     async fn find_flow(
         &self,
@@ -308,6 +327,19 @@ impl Control {
         }
         Ok((lines, portion))
     }
+}
+
+/// Who asks, for the log.
+fn caller<T>(request: &Request<T>) -> String {
+    request
+        .extensions()
+        .get::<UdsConnectInfo>()
+        .and_then(|info| info.peer_cred)
+        .map_or_else(|| "unknown".to_owned(), |peer| format!("uid {}", peer.uid()))
+}
+
+fn sources(sources: Vec<v1::Source>) -> Vec<(String, Vec<u8>)> {
+    sources.into_iter().map(|source| (source.name, source.content)).collect()
 }
 
 fn unavailable(error: NoAnswer) -> Status {

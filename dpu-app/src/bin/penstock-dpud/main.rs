@@ -13,6 +13,7 @@ mod eal_arguments;
 mod explain_view;
 mod flow_view;
 mod intent_store;
+mod kept_intent;
 mod nic_status;
 mod nic_thread;
 mod object_view;

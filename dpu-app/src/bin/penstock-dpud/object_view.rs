@@ -4,7 +4,10 @@ use dpu_app::api::v1;
 use dpu_app::datapath::Port;
 use dpu_app::datapath::counters::PacketCounters;
 use model::decision::DropReason;
-use model::intent::{Intent, Object, Spec};
+use model::intent::{
+    Intent, InterfaceSpec, NodeSpec, Object, Objects, RouteTableSpec, SecurityGroupSpec, Spec,
+    SubnetSpec, VpcSpec,
+};
 use model::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -18,6 +21,25 @@ use crate::question::Report;
     "there is no kind `{0}`; kinds are node, vpc, subnet, interface, securitygroup, routetable"
 )]
 pub struct UnknownKind(String);
+
+/// A kind as objects have it; asked for in any case, in the singular or the plural.
+///
+/// # Errors
+/// When there is none.
+pub fn known_kind(asked: &str) -> Result<&'static str, UnknownKind> {
+    let plain: String =
+        asked.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_lowercase();
+    let kinds = [
+        NodeSpec::KIND,
+        VpcSpec::KIND,
+        SubnetSpec::KIND,
+        InterfaceSpec::KIND,
+        SecurityGroupSpec::KIND,
+        RouteTableSpec::KIND,
+    ];
+    let is_it = |kind: &&str| kind.eq_ignore_ascii_case(plain.strip_suffix('s').unwrap_or(&plain));
+    kinds.into_iter().find(is_it).ok_or_else(|| UnknownKind(asked.to_owned()))
+}
 
 /// Everything that is shown.
 pub struct ObjectView<'a> {
@@ -39,18 +61,18 @@ impl ObjectView<'_> {
     /// # Errors
     /// When there is no such kind.
     pub fn get(&self, kind: &str) -> Result<v1::GetResponse, UnknownKind> {
-        let asked: String =
-            kind.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_lowercase();
         let intent = self.intent;
-        match asked.strip_suffix('s').unwrap_or(&asked) {
-            "node" => Ok(list(intent.nodes(), |node| self.node_status(node.name().as_str()))),
-            "vpc" => Ok(list(intent.vpcs(), |_| None)),
-            "subnet" => Ok(list(intent.subnets(), |_| None)),
-            "interface" => {
+        match known_kind(kind)? {
+            NodeSpec::KIND => {
+                Ok(list(intent.nodes(), |node| self.node_status(node.name().as_str())))
+            }
+            VpcSpec::KIND => Ok(list(intent.vpcs(), |_| None)),
+            SubnetSpec::KIND => Ok(list(intent.subnets(), |_| None)),
+            InterfaceSpec::KIND => {
                 Ok(list(intent.interfaces(), |i| self.interface_status(i.name().as_str())))
             }
-            "securitygroup" => Ok(list(intent.security_groups(), |_| None)),
-            "routetable" => Ok(list(intent.route_tables(), |_| None)),
+            SecurityGroupSpec::KIND => Ok(list(intent.security_groups(), |_| None)),
+            RouteTableSpec::KIND => Ok(list(intent.route_tables(), |_| None)),
             _ => Err(UnknownKind(kind.to_owned())),
         }
     }
@@ -119,7 +141,7 @@ fn packets(counters: &PacketCounters) -> Value {
 }
 
 fn list<S: Spec>(
-    objects: &[Object<S>],
+    objects: &Objects<S>,
     status: impl Fn(&Object<S>) -> Option<Value>,
 ) -> v1::GetResponse {
     let show = |object: &Object<S>| {
@@ -129,5 +151,8 @@ fn list<S: Spec>(
         }
         value.to_string()
     };
-    v1::GetResponse { kind: S::KIND.into(), objects: objects.iter().map(show).collect() }
+    v1::GetResponse {
+        kind: S::KIND.into(),
+        objects: objects.sorted().into_iter().map(show).collect(),
+    }
 }

@@ -149,22 +149,46 @@ impl Checker<'_> {
         // Where a subnet has no prefix that could be read, all else would be noise.
         let addresses = if subnet.cidrs.is_empty() { &[] } else { &spec.addresses[..] };
         for At { value: address, at } in addresses {
-            let message = match cidrs.around(*address) {
-                None => format!("address {address} is outside its subnet {subnet_name} ({cidrs})"),
-                Some(cidr) if gateway_of(cidr) == *address => {
+            let message = match Misplaced::of(*address, cidrs) {
+                Some(Misplaced::Outside) => {
+                    format!("address {address} is outside its subnet {subnet_name} ({cidrs})")
+                }
+                Some(Misplaced::Gateway) => {
                     format!("address {address} is the gateway of its subnet {subnet_name}")
                 }
-                Some(cidr) if cidr.network() == *address => {
+                Some(Misplaced::Network(cidr)) => {
                     format!("address {address} is the network address of {cidr}")
                 }
-                Some(IpNet::V4(cidr)) if IpAddr::V4(cidr.broadcast()) == *address => {
+                Some(Misplaced::Broadcast(cidr)) => {
                     format!("address {address} is the broadcast address of {cidr}")
                 }
-                Some(_) => continue,
+                None => continue,
             };
             let hint =
                 format!("give a host address of {cidrs}; the first of a CIDR is its gateway");
             self.error::<InterfaceSpec>(name, *at, message, hint);
+        }
+    }
+}
+
+/// Why no interface of a subnet can have an address.
+pub(in crate::intent) enum Misplaced {
+    Outside,
+    Gateway,
+    Network(IpNet),
+    Broadcast(IpNet),
+}
+
+impl Misplaced {
+    pub(in crate::intent) fn of(address: IpAddr, cidrs: &PrefixSet) -> Option<Self> {
+        match cidrs.around(address) {
+            None => Some(Self::Outside),
+            Some(cidr) if gateway_of(cidr) == address => Some(Self::Gateway),
+            Some(cidr) if cidr.network() == address => Some(Self::Network(cidr)),
+            Some(cidr @ IpNet::V4(v4)) if IpAddr::V4(v4.broadcast()) == address => {
+                Some(Self::Broadcast(cidr))
+            }
+            Some(_) => None,
         }
     }
 }

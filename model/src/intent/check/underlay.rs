@@ -37,6 +37,11 @@ impl Host<'_> {
     }
 }
 
+/// The longest IP packet of a VM that a node's underlay takes, bytes.
+pub(in crate::intent) fn room(node: &NodeSpec) -> u16 {
+    node.underlay.mtu.saturating_sub(overhead(family(node.vtep.ip())))
+}
+
 impl<'c> Checker<'c> {
     /// No VTEP twice.
     pub(super) fn vteps(&mut self) {

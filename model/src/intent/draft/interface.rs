@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use hashbrown::HashSet;
 use packet::Mac;
 
-use super::{Field, values};
+use super::{Field, all_at, values};
 use crate::intent::address::unusable;
 use crate::intent::name::Name;
 use crate::intent::object::InterfaceSpec;
 use crate::intent::reader::{Known, Reader};
-use crate::intent::report::At;
+use crate::intent::report::{At, Position};
 use crate::intent::yaml::Node;
 use crate::snapshot::VfIndex;
 
@@ -63,6 +63,19 @@ impl InterfaceDraft {
         let anti_spoof = truth(anti_spoof).unwrap_or(true);
         let enabled = truth(enabled).unwrap_or(true);
         Some(Self { subnet, node: on, vf, mac, addresses, security_groups, anti_spoof, enabled })
+    }
+
+    pub(in crate::intent) fn of(spec: &InterfaceSpec, at: Position) -> Self {
+        Self {
+            subnet: Some(At { value: spec.subnet.clone(), at }),
+            node: Some(At { value: spec.node.clone(), at }),
+            vf: Some(At { value: spec.vf, at }),
+            mac: Some(At { value: spec.mac, at }),
+            addresses: all_at(&spec.addresses, at),
+            security_groups: all_at(&spec.security_groups, at),
+            anti_spoof: spec.anti_spoof,
+            enabled: spec.enabled,
+        }
     }
 
     pub(in crate::intent) fn finish(self) -> Option<InterfaceSpec> {

@@ -10,6 +10,7 @@ use super::Field;
 use crate::intent::address::family;
 use crate::intent::object::{DEFAULT_UNDERLAY_MTU, DEFAULT_UPLINK, NodeSpec, Underlay};
 use crate::intent::reader::{Known, Reader};
+use crate::intent::report::{At, Position};
 use crate::intent::yaml::{Entry, Node};
 
 pub(in crate::intent) struct NodeDraft {
@@ -70,6 +71,20 @@ impl NodeDraft {
         if let Some(gateway) = underlay.gateway.filter(|gateway| gateway.value == ip) {
             let message = format!("the gateway {ip} is the node's own VTEP");
             reader.error_with_hint(gateway.at, message, "give the router's address");
+        }
+    }
+
+    pub(in crate::intent) fn of(spec: &NodeSpec, at: Position) -> Self {
+        let underlay = &spec.underlay;
+        Self {
+            vtep: Some(At { value: spec.vtep, at }),
+            mac: Some(At { value: spec.mac, at }),
+            underlay: Some(UnderlayDraft {
+                prefix: Some(At { value: underlay.prefix, at }),
+                mtu: Some(underlay.mtu),
+                gateway: underlay.gateway.map(|value| At { value, at }),
+                neighbors: underlay.neighbors.clone(),
+            }),
         }
     }
 

@@ -45,6 +45,17 @@ impl RouteTableDraft {
         Some(Self { vpc, routes })
     }
 
+    pub(in crate::intent) fn of(spec: &RouteTableSpec, at: Position) -> Self {
+        let route = |route: &Route| RouteDraft {
+            destination: Some(At { value: route.destination, at }),
+            via: Some(At { value: route.via.clone(), at }),
+        };
+        Self {
+            vpc: Some(At { value: spec.vpc.clone(), at }),
+            routes: spec.routes.iter().map(route).collect(),
+        }
+    }
+
     pub(in crate::intent) fn finish(self) -> Option<RouteTableSpec> {
         let routes = self.routes.into_iter().map(|route| {
             Some(Route { destination: route.destination?.value, via: route.via?.value })

@@ -51,6 +51,22 @@ impl SecurityGroupDraft {
         self.ingress.iter().flatten().chain(self.egress.iter().flatten())
     }
 
+    pub(in crate::intent) fn of(spec: &SecurityGroupSpec, at: Position) -> Self {
+        let rule = |traffic: Traffic, peer: &Option<Peer>| RuleDraft {
+            traffic: Some(traffic),
+            peer: peer.clone().map(|value| At { value, at }),
+        };
+        let ingress =
+            |rules: &Vec<IngressRule>| rules.iter().map(|it| rule(it.traffic, &it.from)).collect();
+        let egress =
+            |rules: &Vec<EgressRule>| rules.iter().map(|it| rule(it.traffic, &it.to)).collect();
+        Self {
+            vpc: Some(At { value: spec.vpc.clone(), at }),
+            ingress: spec.ingress.as_ref().map(ingress),
+            egress: spec.egress.as_ref().map(egress),
+        }
+    }
+
     pub(in crate::intent) fn finish(self) -> Option<SecurityGroupSpec> {
         let ingress = |rule: RuleDraft| {
             Some(IngressRule { traffic: rule.traffic?, from: rule.peer.map(|peer| peer.value) })

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use packet::Mac;
 
-use super::{Field, read_cidrs, values};
+use super::{Field, all_at, read_cidrs, values};
 use crate::intent::address::unusable;
 use crate::intent::name::Name;
 use crate::intent::object::{DEFAULT_GATEWAY_MAC, SubnetSpec};
 use crate::intent::reader::{Known, Reader};
-use crate::intent::report::At;
+use crate::intent::report::{At, Position};
 use crate::intent::yaml::Node;
 
 pub(in crate::intent) struct SubnetDraft {
@@ -43,6 +43,16 @@ impl SubnetDraft {
             Some(node) => reader.unicast_mac(node).map(|mac| mac.value),
         };
         Some(Self { vpc, cidrs, route_table, dns, gateway_mac })
+    }
+
+    pub(in crate::intent) fn of(spec: &SubnetSpec, at: Position) -> Self {
+        Self {
+            vpc: Some(At { value: spec.vpc.clone(), at }),
+            cidrs: all_at(&spec.cidrs, at),
+            route_table: spec.route_table.clone().map(|value| At { value, at }),
+            dns: spec.dns.clone(),
+            gateway_mac: Some(spec.gateway_mac),
+        }
     }
 
     pub(in crate::intent) fn finish(self) -> Option<SubnetSpec> {

@@ -3,11 +3,11 @@
 use ipnet::IpNet;
 use packet::Vni;
 
-use super::{Field, read_cidrs, values};
+use super::{Field, all_at, read_cidrs, values};
 use crate::intent::name::shortened;
-use crate::intent::object::{Dscp, Encap, VpcSpec};
+use crate::intent::object::{Dscp, Encap, Given, VpcSpec};
 use crate::intent::reader::{Known, Reader, decimal};
-use crate::intent::report::At;
+use crate::intent::report::{At, Position};
 use crate::intent::yaml::Node;
 
 pub(in crate::intent) struct VpcDraft {
@@ -52,6 +52,20 @@ impl VpcDraft {
                 .and_then(|dscp| Dscp::new(dscp.value))
                 .unwrap_or_default(),
         })
+    }
+
+    /// `given` is what intent says of what is settled otherwise where it does not.
+    pub(in crate::intent) fn of(spec: &VpcSpec, given: Given, at: Position) -> Self {
+        Self {
+            vni: given.vni.map(|value| At { value, at }),
+            cidrs: all_at(&spec.cidrs, at),
+            mtu: given.mtu.map(|value| At { value, at }),
+            dscp: spec.dscp,
+        }
+    }
+
+    pub(in crate::intent) fn given(&self) -> Given {
+        Given { vni: self.vni.map(|vni| vni.value), mtu: self.mtu.map(|mtu| mtu.value) }
     }
 
     pub(in crate::intent) fn finish(self, vni: Vni, mtu: u16) -> VpcSpec {
