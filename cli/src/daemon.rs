@@ -34,8 +34,12 @@ pub enum Output {
 #[derive(Debug, Error)]
 pub enum DaemonError {
     /// Nobody answers.
-    #[error("no daemon answers at {}: {reason}; is penstock-dpud running, and is this its [api] socket? (--socket, PENSTOCK_SOCKET)", socket.display())]
+    #[error("no daemon answers at {}: {reason}; is {program} running, and is this its [api] socket? (--socket, {variable})", socket.display())]
     Unreachable {
+        /// Who should.
+        program: &'static str,
+        /// The variable of the environment that says where.
+        variable: &'static str,
         /// Where.
         socket: PathBuf,
         /// Why.
@@ -82,19 +86,34 @@ impl Daemon {
 }
 
 async fn connect(socket: &Path) -> Result<DpuClient<Channel>, DaemonError> {
-    let unreachable =
-        |reason: String| DaemonError::Unreachable { socket: socket.to_owned(), reason };
+    Ok(DpuClient::new(channel(socket, "penstock-dpud", "PENSTOCK_SOCKET").await?)
+        .max_decoding_message_size(MESSAGE_LIMIT)
+        .max_encoding_message_size(MESSAGE_LIMIT))
+}
+
+/// The way to a daemon; `program` and `variable` say in messages which, and how to name its socket.
+///
+/// # Errors
+/// When nobody answers.
+pub async fn channel(
+    socket: &Path,
+    program: &'static str,
+    variable: &'static str,
+) -> Result<Channel, DaemonError> {
+    let unreachable = |reason: String| DaemonError::Unreachable {
+        program,
+        variable,
+        socket: socket.to_owned(),
+        reason,
+    };
     let absolute = std::path::absolute(socket)?;
     // What the transport says of a failure hides the system's reason.
     tokio::net::UnixStream::connect(&absolute)
         .await
         .map_err(|error| unreachable(error.to_string()))?;
-    let channel = Endpoint::try_from(format!("unix://{}", absolute.display()))
+    Endpoint::try_from(format!("unix://{}", absolute.display()))
         .map_err(|error| unreachable(error.to_string()))?
         .connect()
         .await
-        .map_err(|error| unreachable(error.to_string()))?;
-    Ok(DpuClient::new(channel)
-        .max_decoding_message_size(MESSAGE_LIMIT)
-        .max_encoding_message_size(MESSAGE_LIMIT))
+        .map_err(|error| unreachable(error.to_string()))
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use cli::daemon::DaemonError;
-use cli::{apply, explain, flows, get, nic, replay, status, validate, verify};
+use cli::{apply, explain, flows, get, host, nic, replay, status, validate, verify, vm};
 
 #[derive(Parser)]
 #[command(name = "penstock", version, about = "Operate the network of a multi-tenant GPU cloud")]
@@ -33,6 +33,10 @@ enum Command {
     Verify(verify::Arguments),
     /// See and trouble a simulated NIC, and find out what a NIC can do
     Nic(nic::Arguments),
+    /// Give VFs of a host to its VMs, and take them back
+    Vm(vm::Arguments),
+    /// See a host's devices, and what is wrong with them
+    Host(host::Arguments),
     /// Run captured packets through a node's datapath in virtual time
     Replay(replay::Arguments),
 }
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
         Command::Status(arguments) => finish(status::run(&arguments)),
         Command::Verify(arguments) => finish(verify::run(&arguments)),
         Command::Nic(arguments) => finish(nic::run(&arguments)),
+        Command::Vm(arguments) => finish(vm::run(&arguments)),
+        Command::Host(arguments) => finish(host::run(&arguments)),
         Command::Replay(arguments) => finish(replay::run(&arguments)),
     }
 }

@@ -367,3 +367,29 @@ fn a_dump_that_cannot_be_read_is_refused_with_its_line() {
         "--dump-rules needs a NIC",
     );
 }
+
+#[test]
+fn a_host_without_a_daemon() {
+    let bench = Bench::new();
+    for arguments in [
+        "vm list --socket none.sock",
+        "vm --socket none.sock detach vm-1",
+        "vm attach vm-1 --mac 02:00:00:00:00:01 --socket none.sock",
+        "host inventory --socket none.sock",
+        "host topology --socket none.sock",
+        "host vfs eth0 4 --socket none.sock",
+        "host doctor --socket none.sock",
+        "host support-bundle --socket none.sock",
+    ] {
+        let (code, out, errors) = bench.run(arguments);
+        assert_eq!((code, out.as_str()), (1, ""), "{arguments}");
+        let expected = "is penstock-hostd running, and is this its [api] socket? (--socket, PENSTOCK_HOST_SOCKET)";
+        assert!(errors.contains(expected), "{arguments}: {errors}");
+    }
+    // A port of a VM means nothing without the VM's socket.
+    for usage in
+        ["vm attach vm-1", "vm attach vm-1 --mac 02:00:00:00:00:01 --bus rp1", "host vfs eth0 many"]
+    {
+        assert_eq!(bench.run(usage).0, 2, "{usage}");
+    }
+}
