@@ -46,7 +46,8 @@ impl<'a> Frame<'a> {
     #[must_use]
     #[inline]
     pub const fn length(&self) -> usize {
-        self.end.saturating_sub(self.start)
+        // The start is never after the end.
+        self.end.wrapping_sub(self.start)
     }
 
     /// The frame.

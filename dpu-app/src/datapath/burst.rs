@@ -6,7 +6,7 @@ use packet::Frame;
 
 use super::arrival::{Received, Way};
 use super::conntrack::Event;
-use super::counters::Owner;
+use super::counters::{Owner, Pending};
 use super::effects::Effects;
 use super::established::Ahead;
 use super::memory::prefetch;
@@ -49,7 +49,7 @@ impl Shard {
         packets: &mut [Incoming<'_>],
         effects: &mut Effects,
     ) {
-        let mut sender = None;
+        let (mut sender, mut pending) = (None, Pending::new());
         let mut ahead = std::mem::take(&mut self.ahead);
         for burst in packets.chunks_mut(BURST) {
             for packet in &*burst {
@@ -60,21 +60,26 @@ impl Shard {
             for (packet, ahead) in burst.iter().zip(&mut ahead) {
                 self.look_ahead(snapshot, &mut sender, packet, ahead);
             }
-            let mut all_found = true;
-            for ahead in ahead.iter_mut().take(burst.len()) {
-                all_found &= !ahead.is_usual() || self.look_at_first_place(ahead);
-            }
-            if !all_found {
-                for ahead in ahead.iter_mut().take(burst.len()) {
-                    self.look_at_second_place(ahead);
+            // Which packets' connections were not found at once, as bits.
+            let mut elsewhere = 0_u32;
+            for (place, (_, ahead)) in burst.iter().zip(&mut ahead).enumerate() {
+                if ahead.is_usual() && !self.look_at_first_place(ahead) {
+                    elsewhere |= 1 << place;
                 }
             }
+            while elsewhere != 0 {
+                if let Some(ahead) = ahead.get_mut(elsewhere.trailing_zeros() as usize) {
+                    self.look_at_second_place(ahead);
+                }
+                elsewhere &= elsewhere - 1;
+            }
             for (packet, ahead) in burst.iter_mut().zip(&ahead) {
-                if !self.pass(now, snapshot, ahead, packet) {
+                if !self.pass(now, snapshot, ahead, packet, &mut pending) {
                     self.see_through(now, snapshot, &mut sender, ahead, packet, effects);
                 }
             }
         }
+        self.counters.take(pending);
         self.ahead = ahead;
     }
 

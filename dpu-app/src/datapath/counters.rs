@@ -96,6 +96,62 @@ pub struct Counters {
     sent_to_wire: Traffic,
 }
 
+/// Packets of a burst that are not counted yet: those in a row that count for the same interface are counted together.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    owner: (InterfaceId, bool),
+    forwarded: Traffic,
+    receiver: InterfaceId,
+    delivered: Traffic,
+    sent: Traffic,
+}
+
+impl Pending {
+    /// None.
+    pub(crate) const fn new() -> Self {
+        const NONE: Traffic = Traffic { packets: 0, bytes: 0 };
+        Self {
+            owner: (InterfaceId(0), false),
+            forwarded: NONE,
+            receiver: InterfaceId(0),
+            delivered: NONE,
+            sent: NONE,
+        }
+    }
+
+    /// A packet that was forwarded: one that the interface's VM sent, or one that came from the wire for it.
+    #[inline]
+    pub(crate) fn forwarded(
+        &mut self,
+        counters: &mut Counters,
+        id: InterfaceId,
+        from_wire: bool,
+        bytes: usize,
+    ) {
+        if self.owner != (id, from_wire) {
+            counters.take_forwarded(self);
+            self.owner = (id, from_wire);
+        }
+        self.forwarded.add(1, bytes as u64);
+    }
+
+    /// A packet that goes to an interface's VM.
+    #[inline]
+    pub(crate) fn delivered(&mut self, counters: &mut Counters, id: InterfaceId, bytes: usize) {
+        if self.receiver != id {
+            counters.take_delivered(self);
+            self.receiver = id;
+        }
+        self.delivered.add(1, bytes as u64);
+    }
+
+    /// A packet that goes out of the uplink.
+    #[inline]
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.sent.add(1, bytes as u64);
+    }
+}
+
 /// Who answers for a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Owner {
@@ -200,14 +256,32 @@ impl Counters {
         }
     }
 
-    /// Counts a packet that was forwarded: one that the interface's VM sent, or one that came from the wire for it.
-    #[inline]
-    pub(crate) fn forwarded(&mut self, id: InterfaceId, from_wire: bool, bytes: usize) {
-        if let Some(interface) = self.at(id) {
+    /// Counts what is pending.
+    pub(crate) fn take(&mut self, mut pending: Pending) {
+        self.take_forwarded(&mut pending);
+        self.take_delivered(&mut pending);
+        self.sent_to_wire.add(pending.sent.packets, pending.sent.bytes);
+    }
+
+    fn take_forwarded(&mut self, pending: &mut Pending) {
+        let Traffic { packets, bytes } = std::mem::take(&mut pending.forwarded);
+        let (id, from_wire) = pending.owner;
+        if packets > 0
+            && let Some(interface) = self.at(id)
+        {
             let counters =
                 if from_wire { &mut interface.from_network } else { &mut interface.from_vm };
-            counters.received.add(1, bytes as u64);
-            counters.forwarded = counters.forwarded.wrapping_add(1);
+            counters.received.add(packets, bytes);
+            counters.forwarded = counters.forwarded.wrapping_add(packets);
+        }
+    }
+
+    fn take_delivered(&mut self, pending: &mut Pending) {
+        let Traffic { packets, bytes } = std::mem::take(&mut pending.delivered);
+        if packets > 0
+            && let Some(interface) = self.at(pending.receiver)
+        {
+            interface.delivered.add(packets, bytes);
         }
     }
 

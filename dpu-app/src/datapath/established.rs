@@ -7,11 +7,14 @@
 
 use model::decision::{Side, Zone};
 use model::snapshot::{Interface, Snapshot};
-use packet::{AddressWords, Frame, TcpFlags, Usual, UsualVxlan};
-use packet::{address_words, parse_usual, parse_usual_vxlan};
+use packet::{
+    AddressWords, Frame, Mac, TcpFlags, Usual, UsualVxlan, address_words, parse_usual,
+    parse_usual_vxlan,
+};
 
 use super::burst::{Incoming, known};
-use super::conntrack::{Candidate, CompactKey, SettledExit};
+use super::conntrack::{Candidate, CompactKey, Macs, SettledExit};
+use super::counters::Pending;
 use super::shard::Shard;
 use super::{Outcome, Port, Time};
 
@@ -102,15 +105,15 @@ impl Shard {
     ) {
         ahead.shape = Shape::Any;
         let bytes = packet.frame.bytes();
-        let (inner, interface, side, own_mac) = match packet.port {
+        let (inner, interface, side, is_own) = match packet.port {
             Port::Vf(vf) => {
                 let Some(interface) = known(snapshot, sender, vf).filter(|found| found.enabled)
                 else {
                     return;
                 };
                 ahead.inner_start = 0;
-                let own_mac = interface.anti_spoof.then_some(interface.mac);
-                (bytes, interface.id, Side::FromVm, own_mac)
+                let is_own = !interface.anti_spoof || bytes.get(6..12) == Some(&interface.mac.0);
+                (bytes, interface.id, Side::FromVm, is_own)
             }
             Port::Uplink => {
                 let Some(outer) = parse_usual_vxlan(bytes) else { return };
@@ -119,19 +122,17 @@ impl Shard {
                 }
                 let Some(inner) = bytes.get(usize::from(outer.inner_start)..) else { return };
                 let Some(mac) = inner.first_chunk() else { return };
-                let Some(interface) = self.receivers.find(snapshot, outer.vni, packet::Mac(*mac))
-                else {
+                let Some(interface) = self.receivers.find(snapshot, outer.vni, Mac(*mac)) else {
                     return;
                 };
                 ahead.inner_start = outer.inner_start;
                 ahead.vni = outer.vni;
                 ahead.vtep = outer.source;
-                (inner, interface, Side::FromNetwork, None)
+                (inner, interface, Side::FromNetwork, true)
             }
             Port::Kernel => return,
         };
         let Some(usual) = parse_usual(inner) else { return };
-        let is_own = own_mac.is_none_or(|mac| inner.get(6..12) == Some(&mac.0));
         let is_quiet = is_own && !usual.flags.intersects(TRANSITIONS);
         ahead.shape = if is_quiet { Shape::Quiet } else { Shape::Usual };
         ahead.zone = Zone::new(interface, side);
@@ -149,12 +150,10 @@ impl Shard {
         ahead.candidate.is_some()
     }
 
-    /// The same for those for which there was none.
+    /// The same for one for which there was none.
     #[inline]
     pub(super) fn look_at_second_place(&self, ahead: &mut Ahead) {
-        if ahead.is_usual() && ahead.candidate.is_none() {
-            ahead.candidate = self.table.look_further(ahead.hash);
-        }
+        ahead.candidate = self.table.look_further(ahead.hash);
     }
 
     /// Sends a packet the short way; `false`, and nothing is changed, if it must take the long one.
@@ -166,58 +165,58 @@ impl Shard {
         snapshot: &Snapshot,
         ahead: &Ahead,
         packet: &mut Incoming<'_>,
+        pending: &mut Pending,
     ) -> bool {
         if ahead.shape != Shape::Quiet {
             return false;
         }
         let Self { table, tunnels, underlay, counters, .. } = self;
-        let from_wire = ahead.inner_start != 0;
+        let headers = usize::from(ahead.inner_start);
+        let from_wire = headers != 0;
         let vtep = from_wire.then_some(&ahead.vtep);
         let found = table.settled(ahead.candidate, &ahead.key, snapshot.epoch, now, vtep);
         let Some(mut flow) = found.filter(|flow| ahead.length <= flow.mtu()) else {
             return false;
         };
         let frame = &mut packet.frame;
-        let (received, headers) = (frame.length(), usize::from(ahead.inner_start));
-        let length = received.saturating_sub(headers);
+        let received = frame.length();
         let port = match flow.exit() {
             Some(SettledExit::Vm { vf, interface }) => {
                 frame.trim_front(headers);
-                write_macs(frame, flow.macs());
+                write_macs(frame, 0, flow.macs());
+                let length = frame.length();
                 flow.count(now, length);
-                counters.delivered(interface, length);
+                pending.delivered(counters, interface, length);
                 Port::Vf(vf)
             }
-            Some(SettledExit::Wire { tunnel, source_port }) => {
+            // What came in a tunnel leaves in one at most where intent changed in between.
+            Some(SettledExit::Wire { tunnel, source_port }) if !from_wire => {
                 let (epoch, neighbors) = (snapshot.epoch, underlay.version());
                 let Some(header) = tunnels.ready(now, epoch, neighbors, tunnel) else {
                     return false;
                 };
-                let sent = length.saturating_add(header.length());
-                if frame.start().saturating_add(headers) < header.length()
-                    || sent > usize::from(u16::MAX)
-                {
+                if header.push(frame, source_port).is_err() {
                     return false;
                 }
-                frame.trim_front(headers);
-                write_macs(frame, flow.macs());
-                // There is room: it was asked for.
-                let _ = header.push(frame, source_port);
-                flow.count(now, length);
-                counters.sent(sent);
+                write_macs(frame, header.length(), flow.macs());
+                flow.count(now, received);
+                pending.sent(frame.length());
                 Port::Uplink
             }
-            None => return false,
+            _ => return false,
         };
-        counters.forwarded(ahead.zone.interface(), from_wire, received);
+        pending.forwarded(counters, ahead.zone.interface(), from_wire, received);
         packet.outcome = Outcome::Forward { port };
         true
     }
 }
 
+/// Writes new Ethernet addresses into the frame that begins `at` a place of this one.
 #[inline]
-fn write_macs(frame: &mut Frame, macs: Option<&[u8; 12]>) {
-    if let (Some(macs), Some(place)) = (macs, frame.bytes_mut().first_chunk_mut()) {
+fn write_macs(frame: &mut Frame, at: usize, macs: Option<&Macs>) {
+    if let Some(macs) = macs
+        && let Some(place) = frame.bytes_mut().get_mut(at..).and_then(<[u8]>::first_chunk_mut)
+    {
         *place = *macs;
     }
 }

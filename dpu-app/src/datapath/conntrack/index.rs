@@ -40,6 +40,23 @@ impl Bucket {
         Lanes(zeros(low) | zeros(high) >> 1)
     }
 
+    /// The first lane with a tag.
+    #[inline]
+    fn first_lane(&self, tag: u16) -> Option<u32> {
+        // Bit 15 of each 16 bits that are zero, and, above the lowest of these, perhaps of others.
+        let zeros = |word: u64| {
+            let word = word ^ (u64::from(tag) * 0x0001_0001_0001_0001);
+            word.wrapping_sub(0x0001_0001_0001_0001) & !word & 0x8000_8000_8000_8000
+        };
+        let [low, high] = self.tags;
+        let (low, high) = (zeros(low), zeros(high));
+        match (low, high) {
+            (0, 0) => None,
+            (0, _) => Some(4 + high.trailing_zeros() / 16),
+            _ => Some(low.trailing_zeros() / 16),
+        }
+    }
+
     fn free_lane(&self) -> Option<u32> {
         self.lanes(0).next()
     }
@@ -111,7 +128,7 @@ impl Index {
     pub(crate) fn candidate(&self, hash: u64) -> Option<u32> {
         let (home, tag) = (self.home(hash), tag_of(hash));
         let bucket = self.buckets.get(home)?;
-        if let Some(lane) = bucket.lanes(tag).next() {
+        if let Some(lane) = bucket.first_lane(tag) {
             return Some(bucket.entry(lane));
         }
         prefetch(self.buckets.get(self.other(home, tag))?);
@@ -123,7 +140,7 @@ impl Index {
     pub(crate) fn other_candidate(&self, hash: u64) -> Option<u32> {
         let tag = tag_of(hash);
         let bucket = self.buckets.get(self.other(self.home(hash), tag))?;
-        bucket.lanes(tag).next().map(|lane| bucket.entry(lane))
+        bucket.first_lane(tag).map(|lane| bucket.entry(lane))
     }
 
     /// The entry with this hash that `is_match` accepts.
@@ -280,6 +297,27 @@ mod tests {
                 }
             }
             prop_assert_eq!(entries(&index), model.len());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_lane_is_the_first(mut tags: [u16; 8], tag: u16, near in 0_u8..=255, equal in 0_u8..=255) {
+            for (lane, place) in tags.iter_mut().enumerate() {
+                if near >> lane & 1 == 1 {
+                    *place = tag ^ 1;
+                }
+                if equal >> lane & 1 == 1 {
+                    *place = tag;
+                }
+            }
+            let mut bucket = Bucket { tags: [0; 2], entries: [0; 8], unused: [0; 4] };
+            for (lane, tag) in (0..).zip(tags) {
+                bucket.set(lane, tag, 0);
+            }
+            prop_assert_eq!(bucket.first_lane(tag), bucket.lanes(tag).min());
+            let first = tags.iter().position(|other| *other == tag);
+            prop_assert_eq!(bucket.first_lane(tag).map(|lane| lane as usize), first);
         }
     }
 
