@@ -172,7 +172,7 @@ impl World {
         let header = mapping.and_then(|mapping| match mapping.location {
             Location::Remote(tunnel) => {
                 let mut tunnel = self.snapshot.tunnel(tunnel)?.clone();
-                let mut node = self.snapshot.node.clone();
+                let mut node = (*self.snapshot.node).clone();
                 std::mem::swap(&mut tunnel.vtep, &mut node.vtep);
                 outer_header(&node, &tunnel, node.mac)
             }
