@@ -14,8 +14,9 @@ pub mod vpd;
 
 pub use driver::{DriverError, Drivers, VFIO_PCI};
 pub use function::{FunctionKind, PciFunction};
-pub use identity::{CardSerial, IdentityError, InterfaceName, VfId, VfNumber};
+pub use identity::{InterfaceName, InterfaceNameError};
 pub use inventory::{Inventory, Sources};
 pub use net::{NetDevice, Representor};
 pub use physical_function::{PfDevice, PhysicalFunction, SoftwareCard, VirtualFunction};
 pub use sriov::{SriovError, set_vfs};
+pub use trust::vf::{CardSerial, VfId, VfIdError, VfNumber};
