@@ -9,13 +9,17 @@ pub mod client;
 pub mod clock;
 pub mod credentials;
 pub mod file;
+pub mod functions;
 pub mod identity;
+pub mod leases;
 pub mod listener;
 pub mod refusal;
 pub mod registry;
+pub mod server;
 pub mod tls;
 pub mod token;
 pub mod vf;
+pub mod vm;
 
 pub use authority::Authority;
 pub use clock::{Clock, Moment};

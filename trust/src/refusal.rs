@@ -95,6 +95,8 @@ refusals! {
     VfTaken = "vf_taken", AlreadyExists, "another VM has this VF";
     /// Later changes are known already.
     StaleVersion = "stale_version", Aborted, "a later version of the host's desired state is known already";
+    /// More changes than a host may make in a time.
+    TooManyChanges = "too_many_changes", ResourceExhausted, "this host changes too much in a short time; try again in a second";
 }
 
 impl Refusal {

@@ -1,5 +1,6 @@
-//! `penstock host`: a host's devices.
+//! `penstock host`: a host's devices, and the hosts a DPU knows.
 
+mod access;
 mod client;
 mod show;
 
@@ -54,11 +55,46 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Let a host in: tokens with which hosts are enrolled at a DPU
+    Token {
+        #[command(subcommand)]
+        command: Token,
+    },
+    /// Show the hosts that a DPU knows
+    List {
+        #[command(flatten)]
+        dpu: access::Dpu,
+        /// Form of the output
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Make a host's certificates and tokens useless at a DPU
+    Revoke {
+        /// The host
+        host: String,
+        #[command(flatten)]
+        dpu: access::Dpu,
+    },
     /// Write all that whoever helps would ask for into one file
     SupportBundle {
         /// The file
         #[arg(long, value_name = "FILE", default_value = "penstock-host.tar")]
         file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Token {
+    /// Print a token with which a host can be enrolled, once: `penstock enroll TOKEN` there
+    Create {
+        /// What the DPU's [[host.functions]] call the host
+        #[arg(long)]
+        host: String,
+        /// How long the token is good
+        #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+        minutes: u32,
+        #[command(flatten)]
+        dpu: access::Dpu,
     },
 }
 
@@ -96,6 +132,11 @@ pub fn run(arguments: &Arguments) -> Result<String, HostError> {
             Ok(format!("{pf} has {number} VFs"))
         }
         Command::Doctor { output } => doctor(daemon, *output),
+        Command::Token { command: Token::Create { host, minutes, dpu } } => {
+            Ok(access::create_token(dpu, host, *minutes)?)
+        }
+        Command::List { dpu, output } => Ok(access::list(dpu, *output)?),
+        Command::Revoke { host, dpu } => Ok(access::revoke(dpu, host)?),
         Command::SupportBundle { file } => {
             let bundle = daemon.call(async |mut client| {
                 Ok(client.support_bundle(SupportBundleRequest {}).await?.into_inner())

@@ -3,6 +3,7 @@
 //! Needs root and TAP interfaces; without them it is skipped, and fails under CI.
 
 mod faults;
+mod hosts;
 mod support;
 mod templates;
 

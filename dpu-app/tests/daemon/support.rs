@@ -125,6 +125,16 @@ impl Namespace {
     }
 }
 
+impl Namespace {
+    /// Does something that waits, on a thread in the namespace.
+    pub fn enter_runtime<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        self.enter(|| Builder::new_current_thread().enable_all().build().unwrap().block_on(work))
+    }
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
         let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
@@ -291,7 +301,8 @@ impl Daemon {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn call<T>(&self, call: impl AsyncFnOnce(DpuClient<Channel>) -> T) -> Option<T> {
+    /// Calls the daemon; nothing when it does not listen.
+    pub fn call<T>(&self, call: impl AsyncFnOnce(DpuClient<Channel>) -> T) -> Option<T> {
         let endpoint = Endpoint::try_from(format!("unix://{}", self.socket.display())).unwrap();
         self.runtime
             .block_on(async { Some(call(DpuClient::new(endpoint.connect().await.ok()?)).await) })

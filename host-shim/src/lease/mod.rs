@@ -1,6 +1,5 @@
 //! Which VF belongs to which VM, and what was promised about it.
 
-mod name;
 mod store;
 
 use std::fmt;
@@ -10,8 +9,8 @@ use packet::Mac;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use name::{NameError, VmInterface, VmName};
 pub use store::{LeaseStore, StoreError};
+pub use trust::vm::{NameError, VmInterface, VmName};
 
 use crate::backend::BackendKind;
 use crate::device::VfId;

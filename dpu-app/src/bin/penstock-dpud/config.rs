@@ -11,6 +11,8 @@ use dpu_app::offload::OffloadSettings;
 use rte_flow::Profile;
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
+use trust::NodeName;
+use trust::functions::{Functions, HostFunction};
 
 /// All that an operator tells a daemon beside intent. Times, sizes and names are as in the reference.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -38,6 +40,9 @@ pub struct Config {
     /// Offload to the NIC.
     #[serde(default)]
     pub offload: OffloadConfig,
+    /// Hosts.
+    #[serde(default)]
+    pub host: HostConfig,
     /// Logs.
     #[serde(default)]
     pub log: LogConfig,
@@ -142,6 +147,24 @@ impl Default for OffloadConfig {
     }
 }
 
+/// Hosts.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct HostConfig {
+    /// Where the DPU is there for its hosts; absent: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// How long certificates live, hours.
+    pub certificate_hours: u16,
+    /// The card's functions that hosts have.
+    pub functions: Vec<HostFunction>,
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self { listen: None, certificate_hours: 24, functions: Vec::new() }
+    }
+}
+
 /// Logs.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
@@ -242,11 +265,27 @@ impl Config {
         if let Err(error) = Profile::named(&self.offload.profile) {
             return Some(format!("[offload] profile: {error}"));
         }
+        if let Some(problem) = self.host_problem() {
+            return Some(problem);
+        }
         let zero =
             [("rxDescriptors", ports.rx_descriptors), ("txDescriptors", ports.tx_descriptors)];
         zero.iter()
             .find(|(_, number)| *number == 0)
             .map(|(key, _)| format!("[ports] {key} = 0: expected 1 to 65535"))
+    }
+
+    fn host_problem(&self) -> Option<String> {
+        let host = &self.host;
+        if let Err(error) = Functions::new(&host.functions) {
+            return Some(format!("[[host.functions]]: {error}"));
+        }
+        if !(1..=8760).contains(&host.certificate_hours) {
+            let hours = host.certificate_hours;
+            return Some(format!("[host] certificateHours = {hours}: expected 1 to 8760"));
+        }
+        let node = self.node.parse::<NodeName>().err().filter(|_| host.listen.is_some());
+        node.map(|error| format!("node: {error}"))
     }
 
     /// Where the last applied intent is kept.
@@ -310,6 +349,22 @@ mod tests {
             (
                 "node = \"a\"\n[ports]\ndevices = [\"x\"]\n[datapath.kernelPort]",
                 "dpud.toml: [datapath.kernelPort]: also say which port",
+            ),
+            (
+                "node = \"a\"\n[ports]\ndevices = [\"x\"]\n[host]\ncertificateHours = 0",
+                "dpud.toml: [host] certificateHours = 0: expected 1 to 8760",
+            ),
+            (
+                "node = \"A\"\n[ports]\ndevices = [\"x\"]\n[host]\nlisten = \"[::1]:1\"",
+                "dpud.toml: node: `A` is not a name",
+            ),
+            (
+                "node = \"a\"\n[ports]\ndevices = [\"x\"]\n[[host.functions]]\nhost = \"h\"\npfMac = \"01:00:00:00:00:00\"\nvfs = 1",
+                "dpud.toml: [[host.functions]]: pfMac",
+            ),
+            (
+                "node = \"a\"\n[ports]\ndevices = [\"x\"]\n[[host.functions]]\nhost = \"H\"",
+                "dpud.toml:5: `H` is not a name",
             ),
             ("node = ", "dpud.toml:1: "),
         ] {

@@ -14,9 +14,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status};
 use tracing::info;
+use trust::server::DpuServer;
 
 use crate::explain_view::{self, ExplainQuestion};
 use crate::flow_view::FlowView;
+use crate::host_view;
 use crate::intent_store::{ApplyError, IntentStore};
 use crate::nic_status::doubts;
 use crate::object_view::{self, UnknownKind};
@@ -37,6 +39,8 @@ pub struct Control {
     pub node: Arc<str>,
     /// Why the intent of the last run is not in force.
     pub intent_error: Arc<Mutex<Option<String>>>,
+    /// Hosts, where there are any.
+    pub hosts: Option<Arc<DpuServer>>,
 }
 
 type Flows = ReceiverStream<Result<v1::FlowsResponse, Status>>;
@@ -240,6 +244,33 @@ impl Dpu for Control {
                     .collect(),
             }),
         }))
+    }
+
+    async fn create_host_token(
+        &self,
+        request: Request<v1::CreateHostTokenRequest>,
+    ) -> Result<Response<v1::CreateHostTokenResponse>, Status> {
+        let hosts = host_view::known(self.hosts.as_ref())?.clone();
+        info!(by = caller(&request), host = request.get_ref().host, "asked for an enrolment token");
+        let answer = move || host_view::create_token(&hosts, request.get_ref());
+        blocking(answer).await?.map(Response::new)
+    }
+
+    async fn hosts(
+        &self,
+        _: Request<v1::HostsRequest>,
+    ) -> Result<Response<v1::HostsResponse>, Status> {
+        let hosts = host_view::known(self.hosts.as_ref())?.clone();
+        blocking(move || host_view::list(&hosts)).await.map(Response::new)
+    }
+
+    async fn revoke_host(
+        &self,
+        request: Request<v1::RevokeHostRequest>,
+    ) -> Result<Response<v1::RevokeHostResponse>, Status> {
+        let hosts = host_view::known(self.hosts.as_ref())?.clone();
+        info!(by = caller(&request), host = request.get_ref().host, "asked to revoke a host");
+        blocking(move || host_view::revoke(&hosts, request.get_ref())).await?.map(Response::new)
     }
 }
 

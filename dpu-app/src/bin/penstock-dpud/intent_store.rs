@@ -79,22 +79,21 @@ impl IntentStore {
     pub fn load(&mut self, files: &[PathBuf], shared: &Shared) -> Result<bool, LoadError> {
         let read = self.kept.read();
         let read = read.map_err(|error| LoadError::Read { file: self.kept.file(), error })?;
-        let (sources, patches) = match read {
-            Some(read) => (read.sources, read.patches),
-            None => {
-                let read = |file: &PathBuf| match fs::read_to_string(file) {
-                    Ok(text) => Ok(OwnedSource { name: file.display().to_string(), text }),
-                    Err(error) => Err(LoadError::Read { file: file.clone(), error }),
-                };
-                (files.iter().map(read).collect::<Result<Vec<_>, _>>()?, Vec::new())
-            }
+        let (sources, changes) = if let Some(read) = read {
+            (read.sources, read.patches)
+        } else {
+            let read = |file: &PathBuf| match fs::read_to_string(file) {
+                Ok(text) => Ok(OwnedSource { name: file.display().to_string(), text }),
+                Err(error) => Err(LoadError::Read { file: file.clone(), error }),
+            };
+            (files.iter().map(read).collect::<Result<Vec<_>, _>>()?, Vec::new())
         };
-        if sources.is_empty() && patches.is_empty() {
+        if sources.is_empty() && changes.is_empty() {
             return Ok(false);
         }
         let mut intent = parse(&borrowed(&sources))?;
-        for patch in &patches {
-            let (sources, removed) = patch.borrowed();
+        for change in &changes {
+            let (sources, removed) = change.borrowed();
             let patched = intent.patch(&Patch { sources: &sources, removed: &removed });
             patched.map_err(|diagnostics| refused(&diagnostics))?;
         }

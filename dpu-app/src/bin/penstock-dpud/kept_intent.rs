@@ -175,14 +175,16 @@ impl KeptIntent {
         let number = self.number.unwrap_or_default();
         let mut line = serde_json::to_vec(patch)?;
         line.push(b'\n');
-        let mut journal = match self.journal.take() {
-            Some(journal) => journal,
-            None => {
-                let path = self.journal_file(number);
-                let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-                File::open(&self.directory)?.sync_all()?;
-                Journal { file, length: 0 }
-            }
+        let mut journal = if let Some(journal) = self.journal.take() {
+            journal
+        } else {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(self.journal_file(number))?;
+            File::open(&self.directory)?.sync_all()?;
+            Journal { file, length: 0 }
         };
         journal.file.seek(SeekFrom::Start(journal.length))?;
         let written = journal.file.write_all(&line);

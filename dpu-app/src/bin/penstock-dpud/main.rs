@@ -1,7 +1,8 @@
 //! `penstock-dpud`, the DPU's daemon.
 //!
 //! Three threads: the data plane's, on which the datapath's loop runs ([`worker`]); the NIC's, for what takes time there
-//! ([`nic_thread`]); and this one, for everything else: intent, the control API, metrics, signals. They meet in
+//! ([`nic_thread`]); and this one, for everything else: intent, the control API, metrics, signals. Hosts, which nobody trusts, have a
+//! fourth ([`hosts`]). They meet in
 //! [`shared`], over queues ([`offload_link`], [`question`], [`rule_listing`]), and in no lock that the datapath's loop would have to take.
 
 mod clock;
@@ -12,6 +13,8 @@ mod dpdk;
 mod eal_arguments;
 mod explain_view;
 mod flow_view;
+mod host_view;
+mod hosts;
 mod intent_store;
 mod kept_intent;
 mod nic_status;
@@ -50,6 +53,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::control::Control;
 use crate::dataplane::StartError;
+use crate::hosts::HostsError;
 use crate::intent_store::IntentStore;
 use crate::question::questions;
 use crate::shared::Shared;
@@ -74,6 +78,8 @@ enum Failure {
     Socket(#[from] SocketError),
     #[error("[metrics] listen: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
     #[error("cannot catch signals: {0}")]
@@ -122,6 +128,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let mut stopped = signals()?;
 
     let shared = Arc::new(Shared::new(Clock::start(), None));
+    let hosts = hosts::start(&config, &shared)?;
     let mut store = IntentStore::new(&config.node, &config.state_directory());
     let intent_error = match store.load(&config.intent.files, &shared) {
         Ok(true) => None,
@@ -151,8 +158,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
         store: Arc::new(Mutex::new(store)),
         node: config.node.into(),
         intent_error: Arc::new(Mutex::new(intent_error)),
+        hosts: hosts.clone(),
     };
-    let figures = tokio::spawn(telemetry::keep_up(shared.clone(), asker));
+    let figures = tokio::spawn(telemetry::keep_up(shared.clone(), asker, hosts));
     let ended = data_plane.ended.clone();
     let until = async move {
         let mut ended = ended;

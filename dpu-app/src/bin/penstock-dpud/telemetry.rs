@@ -10,6 +10,7 @@ use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder};
 use metrics_util::MetricKindMask;
 use model::decision::DropReason;
+use trust::server::DpuServer;
 
 use crate::nic_status::{NicStatus, doubts};
 use crate::question::{Asker, Report};
@@ -32,7 +33,7 @@ pub fn serve(listen: SocketAddr) -> Result<(), BuildError> {
 }
 
 /// Keeps the figures up to date, for ever.
-pub async fn keep_up(shared: Arc<Shared>, asker: Arc<Asker>) {
+pub async fn keep_up(shared: Arc<Shared>, asker: Arc<Asker>, hosts: Option<Arc<DpuServer>>) {
     let mut interval = tokio::time::interval(INTERVAL);
     loop {
         interval.tick().await;
@@ -40,6 +41,12 @@ pub async fn keep_up(shared: Arc<Shared>, asker: Arc<Asker>) {
         gauge!("penstock_datapath_up").set(f64::from(u8::from(alive)));
         gauge!("penstock_datapath_heartbeat_age_seconds").set(shared.heartbeat_age().as_secs_f64());
         publish_nic(&shared.nic.load());
+        if let Some(hosts) = &hosts {
+            for (refusal, count) in hosts.refusals().counts() {
+                counter!("penstock_host_refusals_total", "reason" => refusal.name())
+                    .absolute(count);
+            }
+        }
         let interfaces = shared.snapshot.load().as_ref().map_or(0, |s| s.interfaces.len());
         if alive && let Ok(report) = asker.report(interfaces).await {
             publish(&shared, &report);
