@@ -194,6 +194,8 @@ async fn without_a_certificate_there_is_nothing_but_enrolment() {
     assert_eq!(dpu.server.refusals().count(Refusal::NoCertificate), 4);
 }
 
+type Spoil = fn(&mut RequestLeaseRequest);
+
 #[tokio::test]
 async fn a_host_leases_its_own_vfs_and_no_others() {
     let dpu = start().await;
@@ -208,12 +210,11 @@ async fn a_host_leases_its_own_vfs_and_no_others() {
     assert_eq!((seen.leases.len(), seen.leases[0].vf.as_str()), (1, OWN));
     assert_eq!(seen.leases[0].objection, "");
 
-    let wrong = |spoil: fn(&mut RequestLeaseRequest)| {
+    let wrong = |spoil: Spoil| {
         let mut request = lease(3, OWN);
         spoil(&mut request);
         request
     };
-    type Spoil = fn(&mut RequestLeaseRequest);
     let cases: [(Spoil, Refusal); 11] = [
         (|it| it.vf = "S1/02:00:00:00:02:02/vf0".into(), Refusal::NotYourVf),
         (|it| it.vf = "S1/02:00:00:00:02:01/vf2".into(), Refusal::UnknownVf),
