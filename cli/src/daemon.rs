@@ -34,10 +34,12 @@ pub enum Output {
 #[derive(Debug, Error)]
 pub enum DaemonError {
     /// Nobody answers.
-    #[error("no daemon answers at {}: {reason}; is {program} running, and is this its [api] socket? (--socket, {variable})", socket.display())]
+    #[error("no daemon answers at {}: {reason}; is {program} running, and is this its [api] socket? ({option}, {variable})", socket.display())]
     Unreachable {
         /// Who should.
         program: &'static str,
+        /// The option that says where.
+        option: &'static str,
         /// The variable of the environment that says where.
         variable: &'static str,
         /// Where.
@@ -102,6 +104,7 @@ pub async fn channel(
 ) -> Result<Channel, DaemonError> {
     let unreachable = |reason: String| DaemonError::Unreachable {
         program,
+        option: "--socket",
         variable,
         socket: socket.to_owned(),
         reason,

@@ -37,6 +37,8 @@ enum Command {
     Vm(vm::Arguments),
     /// See a host's devices, and what is wrong with them
     Host(host::Arguments),
+    /// Enrol this host at its DPU
+    Enroll(host::EnrollArguments),
     /// Run captured packets through a node's datapath in virtual time
     Replay(replay::Arguments),
 }
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Nic(arguments) => finish(nic::run(&arguments)),
         Command::Vm(arguments) => finish(vm::run(&arguments)),
         Command::Host(arguments) => finish(host::run(&arguments)),
+        Command::Enroll(arguments) => finish(host::enroll(&arguments)),
         Command::Replay(arguments) => finish(replay::run(&arguments)),
     }
 }

@@ -7,7 +7,7 @@ use host_shim::api::v1::{AttachRequest, DetachRequest, Lease, ListRequest};
 use serde_json::{Value, json};
 
 use crate::daemon::{DaemonError, Output};
-use crate::host::HostDaemon;
+use crate::host::{HostDaemon, below};
 use crate::table;
 
 /// Arguments of `penstock vm`.
@@ -118,7 +118,7 @@ pub fn run(arguments: &Arguments) -> Result<String, DaemonError> {
                 Output::Json => {
                     format!("{:#}", response.leases.iter().map(json).collect::<Value>())
                 }
-                Output::Table => list(&response.leases),
+                Output::Table => below(list(&response.leases), response.dpu.as_ref()),
             })
         }
     }
@@ -178,6 +178,7 @@ fn json(lease: &Lease) -> Value {
         "address": lease.address,
         "gpus": lease.gpus,
         "state": lease.state,
+        "consent": lease.consent,
         "trouble": lease.trouble,
         "canMigrate": lease.can_migrate,
         "migration": lease.migration,
@@ -187,8 +188,17 @@ fn json(lease: &Lease) -> Value {
 }
 
 fn list(leases: &[Lease]) -> String {
-    let mut table =
-        table::table(&["vm", "interface", "mac", "vf", "backend", "address", "state", "trouble"]);
+    let mut table = table::table(&[
+        "vm",
+        "interface",
+        "mac",
+        "vf",
+        "backend",
+        "address",
+        "state",
+        "dpu",
+        "trouble",
+    ]);
     for lease in leases {
         let or_dash = |text: &String| if text.is_empty() { "-".to_owned() } else { text.clone() };
         table.add_row([
@@ -199,6 +209,7 @@ fn list(leases: &[Lease]) -> String {
             lease.backend.clone(),
             or_dash(&lease.address),
             lease.state.clone(),
+            lease.consent.clone(),
             or_dash(&lease.trouble),
         ]);
     }
@@ -219,15 +230,25 @@ mod tests {
             backend: "vfio".into(),
             mac: "02:00:00:00:00:01".into(),
             state: "attached".into(),
+            consent: "given".into(),
             trouble: "the VF is gone".into(),
             ..Lease::default()
         };
         let text = list(std::slice::from_ref(&lease));
         let row: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
         let mac = "02:00:00:00:00:01";
-        let start =
-            ["vm-1", "net0", mac, "S1/b8:3f:d2:00:00:01/vf3", "vfio", "-", "attached", "the"];
-        assert_eq!(row[..8], start);
+        let start = [
+            "vm-1",
+            "net0",
+            mac,
+            "S1/b8:3f:d2:00:00:01/vf3",
+            "vfio",
+            "-",
+            "attached",
+            "given",
+            "the",
+        ];
+        assert_eq!(row[..9], start);
         assert_eq!(json(&lease)["canMigrate"], false);
         assert_eq!(json(&lease)["number"], 7);
     }

@@ -380,10 +380,19 @@ fn a_host_without_a_daemon() {
         "host vfs eth0 4 --socket none.sock",
         "host doctor --socket none.sock",
         "host support-bundle --socket none.sock",
+        "host dpu --socket none.sock",
+        "enroll penstock1:x --socket none.sock",
     ] {
         let (code, out, errors) = bench.run(arguments);
         assert_eq!((code, out.as_str()), (1, ""), "{arguments}");
         let expected = "is penstock-hostd running, and is this its [api] socket? (--socket, PENSTOCK_HOST_SOCKET)";
+        assert!(errors.contains(expected), "{arguments}: {errors}");
+    }
+    // Those that are the DPU's to answer.
+    for arguments in ["token create --host one", "list", "revoke one"] {
+        let (code, out, errors) = bench.run(&format!("host {arguments} --dpu-socket none.sock"));
+        assert_eq!((code, out.as_str()), (1, ""), "{arguments}");
+        let expected = "is penstock-dpud running, and is this its [api] socket? (--dpu-socket, PENSTOCK_SOCKET)";
         assert!(errors.contains(expected), "{arguments}: {errors}");
     }
     // A port of a VM means nothing without the VM's socket.

@@ -8,6 +8,7 @@ pub mod backend;
 pub mod bundle;
 pub mod device;
 pub mod doctor;
+pub mod dpu;
 pub mod lease;
 pub mod netlink;
 pub mod output;

@@ -5,10 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use dpu_app::api::DEFAULT_SOCKET;
+use dpu_app::api::v1::dpu_client::DpuClient;
 use dpu_app::api::v1::{
     CreateHostTokenRequest, HostStatus, HostsRequest, HostsResponse, RevokeHostRequest,
 };
 use serde_json::{Value, json};
+use tonic::transport::Channel;
 
 use crate::daemon::{Daemon, DaemonError, Output};
 use crate::table;
@@ -22,8 +24,19 @@ pub struct Dpu {
 }
 
 impl Dpu {
-    fn daemon(&self) -> Daemon {
-        Daemon { socket: self.dpu_socket.clone() }
+    fn call<T>(
+        &self,
+        call: impl AsyncFnOnce(DpuClient<Channel>) -> Result<T, DaemonError>,
+    ) -> Result<T, DaemonError> {
+        let daemon = Daemon { socket: self.dpu_socket.clone() };
+        daemon.call(call).map_err(|error| match error {
+            // `--socket` is that of the host's daemon here.
+            DaemonError::Unreachable { program, variable, socket, reason, .. } => {
+                let option = "--dpu-socket";
+                DaemonError::Unreachable { program, option, variable, socket, reason }
+            }
+            other => other,
+        })
     }
 }
 
@@ -31,17 +44,15 @@ impl Dpu {
 pub fn create_token(dpu: &Dpu, host: &str, minutes: u32) -> Result<String, DaemonError> {
     let valid_seconds = minutes.saturating_mul(60);
     let request = CreateHostTokenRequest { host: host.to_owned(), valid_seconds };
-    let response = dpu
-        .daemon()
-        .call(async |mut client| Ok(client.create_host_token(request).await?.into_inner()))?;
+    let response =
+        dpu.call(async |mut client| Ok(client.create_host_token(request).await?.into_inner()))?;
     Ok(response.token)
 }
 
 /// The hosts a DPU knows.
 pub fn list(dpu: &Dpu, output: Output) -> Result<String, DaemonError> {
-    let response = dpu
-        .daemon()
-        .call(async |mut client| Ok(client.hosts(HostsRequest {}).await?.into_inner()))?;
+    let response =
+        dpu.call(async |mut client| Ok(client.hosts(HostsRequest {}).await?.into_inner()))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Ok(match output {
         Output::Table => show(&response, now),
@@ -55,7 +66,7 @@ pub fn list(dpu: &Dpu, output: Output) -> Result<String, DaemonError> {
 /// Takes a host's rights away.
 pub fn revoke(dpu: &Dpu, host: &str) -> Result<String, DaemonError> {
     let request = RevokeHostRequest { host: host.to_owned() };
-    dpu.daemon().call(async |mut client| Ok(client.revoke_host(request).await?))?;
+    dpu.call(async |mut client| Ok(client.revoke_host(request).await?))?;
     Ok(format!("{host} is revoked: its certificates and tokens are of no use any more"))
 }
 
@@ -75,7 +86,7 @@ fn json_host(host: &HostStatus) -> Value {
 }
 
 /// A span of time, as people say it.
-fn span(seconds: u64) -> String {
+pub fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),

@@ -2,6 +2,7 @@
 
 mod access;
 mod client;
+mod dpu;
 mod show;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 pub use client::HostDaemon;
+pub use dpu::below;
 
 use crate::daemon::{DaemonError, Output};
 
@@ -51,6 +53,12 @@ enum Command {
     },
     /// Find what is wrong, and how to mend it; exit code 1 when something is
     Doctor {
+        /// Form of the output
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Show how this host's DPU is
+    Dpu {
         /// Form of the output
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
@@ -117,6 +125,23 @@ pub enum HostError {
     },
 }
 
+/// Arguments of `penstock enroll`.
+#[derive(Debug, Args)]
+pub struct EnrollArguments {
+    /// What `penstock host token create` printed on the DPU; `-` reads it from standard input
+    token: String,
+    #[command(flatten)]
+    daemon: HostDaemon,
+}
+
+/// Enrols this host at its DPU.
+///
+/// # Errors
+/// [`DaemonError`].
+pub fn enroll(arguments: &EnrollArguments) -> Result<String, DaemonError> {
+    dpu::enroll(&arguments.daemon, &arguments.token)
+}
+
 /// Does what is asked.
 ///
 /// # Errors
@@ -132,6 +157,7 @@ pub fn run(arguments: &Arguments) -> Result<String, HostError> {
             Ok(format!("{pf} has {number} VFs"))
         }
         Command::Doctor { output } => doctor(daemon, *output),
+        Command::Dpu { output } => Ok(dpu::show(daemon, *output)?),
         Command::Token { command: Token::Create { host, minutes, dpu } } => {
             Ok(access::create_token(dpu, host, *minutes)?)
         }
@@ -158,7 +184,10 @@ fn inventory(daemon: &HostDaemon, output: Output) -> Result<String, DaemonError>
         .call(async |mut client| Ok(client.inventory(InventoryRequest {}).await?.into_inner()))?;
     Ok(match output {
         Output::Json => format!("{:#}", parse::<Value>(&response.inventory)?),
-        Output::Table => show::inventory(&parse::<Inventory>(&response.inventory)?),
+        Output::Table => {
+            let inventory = show::inventory(&parse::<Inventory>(&response.inventory)?);
+            below(inventory, response.dpu.as_ref())
+        }
     })
 }
 

@@ -3,6 +3,7 @@
 //! Its VFs are those of a NIC in software: their attachment is leases only, which is what a killed daemon must not lose. Steps on devices
 //! are tried at every fault point beside the code.
 
+mod dpu;
 mod support;
 
 use std::collections::BTreeSet;

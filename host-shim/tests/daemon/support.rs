@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use host_shim::api::v1::host_client::HostClient;
 use host_shim::api::v1::{
-    AttachRequest, AttachResponse, Check, DetachRequest, DoctorRequest, Lease, ListRequest,
-    SetVfsRequest, SupportBundleRequest,
+    AttachRequest, AttachResponse, Check, DetachRequest, DoctorRequest, DpuRequest, DpuStatus,
+    EnrollHostRequest, EnrollHostResponse, Lease, ListRequest, SetVfsRequest, SupportBundleRequest,
 };
 use tokio::runtime::{Builder, Runtime};
 use tonic::Status;
@@ -65,6 +65,11 @@ impl Host {
             sockets.join(", ")
         );
         fs::write(self.path("hostd.toml"), text).unwrap();
+    }
+
+    /// Removes the leases, as if the disk was lost.
+    pub fn forget_leases(&self) {
+        fs::remove_file(self.path("state/leases.json")).unwrap();
     }
 
     fn command(&self) -> Command {
@@ -124,6 +129,17 @@ impl Daemon {
     pub fn list(&self) -> Vec<Lease> {
         let mut client = self.client.clone();
         self.runtime.block_on(client.list(ListRequest {})).unwrap().into_inner().leases
+    }
+
+    pub fn dpu(&self) -> Option<DpuStatus> {
+        let mut client = self.client.clone();
+        self.runtime.block_on(client.dpu(DpuRequest {})).unwrap().into_inner().dpu
+    }
+
+    pub fn enroll(&self, token: &str) -> Result<EnrollHostResponse, Status> {
+        let mut client = self.client.clone();
+        let request = EnrollHostRequest { token: token.into() };
+        self.runtime.block_on(client.enroll(request)).map(tonic::Response::into_inner)
     }
 
     pub fn doctor(&self) -> Vec<Check> {

@@ -1,12 +1,14 @@
 //! The configuration file. See `docs/reference/hostd-config.md`.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use host_shim::api::DEFAULT_SOCKET;
 use host_shim::attachment::fault::FaultPoint;
 use host_shim::device::{SoftwareCard, Sources, VfNumber};
+use host_shim::dpu::Settings;
 use host_shim::sysfs::PciAddress;
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
@@ -23,6 +25,8 @@ pub struct Config {
     pub devices: DevicesConfig,
     /// NICs in software.
     pub software_cards: Vec<SoftwareCard>,
+    /// The DPU; none: leases are the host's own business.
+    pub dpu: Option<DpuConfig>,
     /// How often all is looked at.
     pub reconcile: ReconcileConfig,
     /// For tests: where to die.
@@ -41,6 +45,7 @@ impl Default for Config {
             api: ApiConfig::default(),
             devices: DevicesConfig::default(),
             software_cards: Vec::new(),
+            dpu: None,
             reconcile: ReconcileConfig::default(),
             faults: FaultsConfig::default(),
             log: LogConfig::default(),
@@ -79,6 +84,28 @@ impl Default for DevicesConfig {
     fn default() -> Self {
         Self { sysfs: "/sys".into(), dev: "/dev".into(), gpus: BTreeSet::new() }
     }
+}
+
+/// The DPU.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DpuConfig {
+    /// Where it is there for its hosts.
+    pub address: SocketAddr,
+    /// Milliseconds that a call may take.
+    #[serde(default = "default_deadline")]
+    pub deadline_ms: u32,
+    /// Milliseconds from one heartbeat to the next; after five without an answer it is gone.
+    #[serde(default = "default_heartbeat")]
+    pub heartbeat_ms: u32,
+}
+
+const fn default_deadline() -> u32 {
+    3000
+}
+
+const fn default_heartbeat() -> u32 {
+    2000
 }
 
 /// How often all is looked at.
@@ -185,6 +212,14 @@ impl Config {
             let interval = self.reconcile.interval_ms;
             return Some(format!("[reconcile] intervalMs = {interval}: expected 100 to 3600000"));
         }
+        if let Some(dpu) = &self.dpu {
+            for (key, value) in [("deadlineMs", dpu.deadline_ms), ("heartbeatMs", dpu.heartbeat_ms)]
+            {
+                if !(50..=60_000).contains(&value) {
+                    return Some(format!("[dpu] {key} = {value}: expected 50 to 60000"));
+                }
+            }
+        }
         let mut cards = BTreeSet::new();
         for card in &self.software_cards {
             if !cards.insert((&card.serial, card.pf_mac)) {
@@ -209,6 +244,16 @@ impl Config {
     /// What is added to the devices that can be found out.
     pub fn sources(&self) -> Sources {
         Sources { gpus: self.devices.gpus.clone(), cards: self.software_cards.clone() }
+    }
+
+    /// The DPU.
+    pub fn dpu_settings(&self) -> Option<Settings> {
+        self.dpu.as_ref().map(|dpu| Settings {
+            address: dpu.address,
+            deadline: Duration::from_millis(dpu.deadline_ms.into()),
+            heartbeat: Duration::from_millis(dpu.heartbeat_ms.into()),
+            credentials: self.state_directory.join("dpu.pem"),
+        })
     }
 
     /// How often all is looked at.
@@ -243,6 +288,10 @@ mod tests {
         assert_eq!(config.faults.abort_at.unwrap().to_string(), "after-bind");
         assert_eq!(config.sources().cards[0].sockets["vf0"], Path::new("/run/vf0.sock"));
         assert_eq!(config.reconcile_interval(), Duration::from_millis(500));
+        let config = parse("stateDirectory = \"/s\"\n[dpu]\naddress = \"192.0.2.1:7443\"").unwrap();
+        let dpu = config.dpu_settings().unwrap();
+        assert_eq!((dpu.credentials, dpu.deadline.as_secs()), ("/s/dpu.pem".into(), 3));
+        assert_eq!(dpu.heartbeat.as_secs(), 2);
     }
 
     #[test]
@@ -251,7 +300,12 @@ mod tests {
             "[[softwareCards]]\nname = \"a\"\nserial = \"S\"\npfMac = \"02:00:00:00:00:01\"\n";
         for (text, expected) in [
             ("[api]\nsokcet = \"x\"", "hostd.toml:2: unknown field `sokcet`"),
-            ("[dpu]\naddress = \"x\"", "hostd.toml:1: unknown field `dpu`"),
+            ("[dpu]\naddress = \"dpu\"", "hostd.toml:2: invalid socket address"),
+            ("[dpu]\ndeadlineMs = 100", "hostd.toml:1: missing field `address`"),
+            (
+                "[dpu]\naddress = \"192.0.2.1:7443\"\nheartbeatMs = 1",
+                "hostd.toml: [dpu] heartbeatMs = 1: expected 50",
+            ),
             ("[devices]\ngpus = [\"41:00.0\"]", "hostd.toml:2: `41:00.0` is no PCI address"),
             ("[faults]\nabortAt = \"lunch\"", "hostd.toml:2: `lunch` is no fault point"),
             ("[reconcile]\nintervalMs = 1", "hostd.toml: [reconcile] intervalMs = 1: expected 100"),

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use host_shim::api::v1::host_server::Host;
 use host_shim::api::v1::{
-    AttachRequest, AttachResponse, Check, DetachRequest, DetachResponse, DoctorRequest,
-    DoctorResponse, InventoryRequest, InventoryResponse, Lease, ListRequest, ListResponse,
-    SetVfsRequest, SetVfsResponse, SupportBundleRequest, SupportBundleResponse, TopologyRequest,
-    TopologyResponse, check,
+    self, AttachRequest, AttachResponse, Check, DetachRequest, DetachResponse, DoctorRequest,
+    DoctorResponse, DpuRequest, DpuResponse, EnrollHostRequest, EnrollHostResponse,
+    InventoryRequest, InventoryResponse, Lease, ListRequest, ListResponse, SetVfsRequest,
+    SetVfsResponse, SupportBundleRequest, SupportBundleResponse, TopologyRequest, TopologyResponse,
+    check,
 };
+use host_shim::attachment::consent::Consent;
 use host_shim::attachment::{
     AttachError, Attachments, Condition, Machine, SystemHost, Wish, choose, used_by_host,
 };
@@ -17,6 +19,7 @@ use host_shim::backend::{Kernel, Migration};
 use host_shim::bundle;
 use host_shim::device::{Inventory, PhysicalFunction, set_vfs};
 use host_shim::doctor::{self, Verdict};
+use host_shim::dpu::DpuLink;
 use host_shim::lease::{self, Goal};
 use host_shim::netlink::devlink::{Card, Devlink};
 use host_shim::output::VmDevice;
@@ -26,6 +29,7 @@ use tonic::{Request, Response, Status};
 use tracing::info;
 
 use crate::config::Config;
+use crate::dpu_view;
 use crate::log::RecentLog;
 use crate::request::{self, Wanted};
 use crate::view::View;
@@ -40,6 +44,10 @@ pub struct Control {
     pub machine: Machine,
     pub log: RecentLog,
     pub config: Arc<Config>,
+    /// The DPU, if there is one.
+    pub dpu: Option<Arc<DpuLink>>,
+    /// Who is asked about leases.
+    pub consent: Arc<dyn Consent>,
 }
 
 /// What a call ends with when it is not the caller's fault.
@@ -67,6 +75,10 @@ fn attach_status(error: &AttachError) -> Status {
 type Guard = OwnedMutexGuard<Attachments<SystemHost>>;
 
 impl Control {
+    fn dpu_status(&self) -> Option<v1::DpuStatus> {
+        self.dpu.as_deref().map(dpu_view::status)
+    }
+
     /// Does something with the attachments once it is this caller's turn. It goes on when the caller leaves.
     async fn with<T: Send + 'static>(
         &self,
@@ -107,6 +119,7 @@ fn kernel() -> Option<Kernel> {
 fn describe(
     machine: &Machine,
     inventory: &Inventory,
+    consent: &dyn Consent,
     lease: &lease::Lease,
     condition: &Condition,
 ) -> Lease {
@@ -141,6 +154,7 @@ fn describe(
             Condition::Good => String::new(),
             Condition::Troubled(why) => why.clone(),
         },
+        consent: dpu_view::consent(consent.state(lease)).to_owned(),
         can_migrate,
         migration: migration.to_owned(),
         libvirt_xml: device.as_ref().map(VmDevice::libvirt_xml).unwrap_or_default(),
@@ -229,6 +243,7 @@ fn examine(
     machine: &Machine,
     inventory: &Inventory,
     leases: &[(lease::Lease, Condition)],
+    dpu: Option<&DpuLink>,
 ) -> Vec<doctor::Check> {
     let troubles: Vec<(String, String)> = leases
         .iter()
@@ -237,7 +252,9 @@ fn examine(
             Condition::Good => None,
         })
         .collect();
-    doctor::examine(&machine.sysfs, inventory, &cards(), &troubles)
+    let mut checks = doctor::examine(&machine.sysfs, inventory, &cards(), &troubles);
+    checks.extend(dpu.map(|dpu| dpu_view::check(&dpu.status())));
+    checks
 }
 
 fn draw(inventory: &Inventory, leases: &[(lease::Lease, Condition)]) -> String {
@@ -256,7 +273,7 @@ impl Host for Control {
         request: Request<AttachRequest>,
     ) -> Result<Response<AttachResponse>, Status> {
         let wanted = Wanted::new(request.get_ref())?;
-        let machine = self.machine.clone();
+        let (machine, consent) = (self.machine.clone(), self.consent.clone());
         let work = move |attachments: &mut Guard| {
             let wish = wish(attachments, &machine.inventory().map_err(internal)?, wanted)?;
             let lease = attachments.attach(&wish).map_err(|error| attach_status(&error))?;
@@ -266,7 +283,7 @@ impl Host for Control {
             let condition = attachments.condition(lease.number);
             Ok(AttachResponse {
                 warnings: advice(&inventory, &lease),
-                lease: Some(describe(&machine, &inventory, &lease, &condition)),
+                lease: Some(describe(&machine, &inventory, &*consent, &lease, &condition)),
             })
         };
         self.with(work).await.map(Response::new)
@@ -287,12 +304,12 @@ impl Host for Control {
     }
 
     async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
-        let leases = self.view.leases();
+        let (leases, consent, dpu) = (self.view.leases(), self.consent.clone(), self.dpu_status());
         let work = move |machine: &Machine, inventory: Inventory| {
             let describe = |(lease, condition): &(lease::Lease, Condition)| {
-                describe(machine, &inventory, lease, condition)
+                describe(machine, &inventory, &*consent, lease, condition)
             };
-            Ok(ListResponse { leases: leases.iter().map(describe).collect() })
+            Ok(ListResponse { leases: leases.iter().map(describe).collect(), dpu })
         };
         self.look(work).await.map(Response::new)
     }
@@ -301,10 +318,10 @@ impl Host for Control {
         &self,
         _: Request<InventoryRequest>,
     ) -> Result<Response<InventoryResponse>, Status> {
-        let work = |_: &Machine, inventory: Inventory| {
-            Ok(InventoryResponse {
-                inventory: serde_json::to_string(&inventory).map_err(internal)?,
-            })
+        let dpu = self.dpu_status();
+        let work = move |_: &Machine, inventory: Inventory| {
+            let inventory = serde_json::to_string(&inventory).map_err(internal)?;
+            Ok(InventoryResponse { inventory, dpu })
         };
         self.look(work).await.map(Response::new)
     }
@@ -355,9 +372,10 @@ impl Host for Control {
     }
 
     async fn doctor(&self, _: Request<DoctorRequest>) -> Result<Response<DoctorResponse>, Status> {
-        let leases = self.view.leases();
+        let (leases, dpu) = (self.view.leases(), self.dpu.clone());
         let work = move |machine: &Machine, inventory: Inventory| {
-            let checks = examine(machine, &inventory, &leases).into_iter().map(|check| Check {
+            let checks = examine(machine, &inventory, &leases, dpu.as_deref());
+            let checks = checks.into_iter().map(|check| Check {
                 result: match check.verdict {
                     Verdict::Good => check::Result::Good,
                     Verdict::Warning => check::Result::Warning,
@@ -373,13 +391,31 @@ impl Host for Control {
         self.look(work).await.map(Response::new)
     }
 
+    async fn dpu(&self, _: Request<DpuRequest>) -> Result<Response<DpuResponse>, Status> {
+        Ok(Response::new(DpuResponse { dpu: self.dpu_status() }))
+    }
+
+    async fn enroll(
+        &self,
+        request: Request<EnrollHostRequest>,
+    ) -> Result<Response<EnrollHostResponse>, Status> {
+        let dpu = self.dpu.as_ref().ok_or_else(|| {
+            Status::failed_precondition("this host has no DPU: [dpu] address is not configured")
+        })?;
+        let enrolled = dpu.enroll(&request.into_inner().token).await;
+        let (host, node) = enrolled.map_err(|error| dpu_view::enroll_status(&error))?;
+        let (host, node) = (host.to_string(), node.to_string());
+        Ok(Response::new(EnrollHostResponse { host, node }))
+    }
+
     async fn support_bundle(
         &self,
         _: Request<SupportBundleRequest>,
     ) -> Result<Response<SupportBundleResponse>, Status> {
         let (leases, log, config) = (self.view.leases(), self.log.text(), self.config.clone());
+        let dpu = self.dpu.clone();
         let work = move |machine: &Machine, inventory: Inventory| {
-            let checks = examine(machine, &inventory, &leases);
+            let checks = examine(machine, &inventory, &leases, dpu.as_deref());
             let line = |check: &doctor::Check| {
                 format!(
                     "{:?} {}: {}; {}\n",

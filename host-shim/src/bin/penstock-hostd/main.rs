@@ -5,6 +5,7 @@
 
 mod config;
 mod control;
+mod dpu_view;
 mod log;
 mod reconcile;
 mod request;
@@ -18,21 +19,25 @@ use std::sync::Arc;
 use clap::Parser;
 use host_shim::api::MESSAGE_LIMIT;
 use host_shim::api::v1::host_server::HostServer;
-use host_shim::attachment::consent::StandAlone;
+use host_shim::attachment::consent::{Consent, StandAlone};
 use host_shim::attachment::fault::{AbortAt, Faults, NoFaults};
 use host_shim::attachment::{Attachments, Machine, SystemHost};
+use host_shim::dpu::{DpuLink, LinkError, Settings};
 use host_shim::lease::{LeaseStore, StoreError};
 use host_shim::netlink::Rtnetlink;
 use host_shim::sysfs::{Sysfs, SysfsError};
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Notify};
 use tokio_stream::wrappers::UnixListenerStream;
 use tracing::info;
+use trust::Clock;
 
 use crate::config::{Config, ConfigError};
 use crate::control::Control;
 use crate::log::{LogError, RecentLog};
+use crate::reconcile::Reconciler;
 use crate::socket::{Socket, SocketError};
 use crate::view::View;
 
@@ -57,6 +62,8 @@ enum Failure {
     Sysfs(#[from] SysfsError),
     #[error("stateDirectory: {0}")]
     Store(#[from] StoreError),
+    #[error("[dpu]: {0}")]
+    Dpu(#[from] LinkError),
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
     #[error("cannot catch signals: {0}")]
@@ -103,21 +110,36 @@ async fn serve(config: Config, log: RecentLog) -> Result<(), Failure> {
         Some(point) => Arc::new(AbortAt(point)),
         None => Arc::new(NoFaults),
     };
-    // Without a DPU (`[dpu]`), leases are the host's own business.
-    let host = SystemHost::new(machine.clone(), Arc::new(Rtnetlink), Arc::new(StandAlone));
+    let news = Arc::new(Notify::new());
+    let dpu = match config.dpu_settings() {
+        Some(settings) => Some(reach(settings, news.clone()).await?),
+        None => None,
+    };
+    // Without a DPU, leases are the host's own business.
+    let consent: Arc<dyn Consent> = match &dpu {
+        Some(dpu) => dpu.clone(),
+        None => Arc::new(StandAlone),
+    };
+    let host = SystemHost::new(machine.clone(), Arc::new(Rtnetlink), consent.clone());
     let attachments = Arc::new(Mutex::new(Attachments::new(host, store, faults)));
     let view = Arc::new(View::default());
     view.publish(&*attachments.lock().await);
 
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
-    let news = Arc::new(Notify::new());
     reconcile::listen(news.clone());
-    let interval = config.reconcile_interval();
-    tokio::spawn(reconcile::keep_up(attachments.clone(), view.clone(), news, interval));
+    let reconciler = Reconciler {
+        attachments: attachments.clone(),
+        view: view.clone(),
+        dpu: dpu.clone(),
+        news,
+        interval: config.reconcile_interval(),
+    };
+    tokio::spawn(reconciler.keep_up());
     info!(socket = %config.api.socket.display(), "running");
 
-    let control = Control { attachments, view, machine, log, config: Arc::new(config) };
+    let config = Arc::new(config);
+    let control = Control { attachments, view, machine, log, config, dpu, consent };
     let service = HostServer::new(control)
         .max_decoding_message_size(MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);
@@ -129,4 +151,16 @@ async fn serve(config: Config, log: RecentLog) -> Result<(), Failure> {
         _ = interrupt.recv() => info!("stopping"),
     }
     Ok(())
+}
+
+/// The DPU, if it answers at once: those who call early need not be told that it does not.
+async fn reach(settings: Settings, news: Arc<Notify>) -> Result<Arc<DpuLink>, LinkError> {
+    let link = DpuLink::new(settings, Clock::system(), Handle::current(), news)?;
+    let link = Arc::new(link);
+    if link.is_enrolled() {
+        // What is wrong is logged with the next one.
+        let _ = link.heartbeat().await;
+    }
+    tokio::spawn(link.clone().keep_up());
+    Ok(link)
 }
