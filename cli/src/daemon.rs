@@ -62,6 +62,9 @@ pub enum DaemonError {
     /// The datapath stands still.
     #[error("the datapath has not moved for {0} ms; see the daemon's log")]
     Stalled(u64),
+    /// The datapath does not answer.
+    #[error("the datapath moves, and does not work: {0}; see the daemon's log")]
+    Unanswered(String),
     /// The system says no.
     #[error("{0}")]
     Io(#[from] io::Error),

@@ -1,7 +1,7 @@
 //! `penstock status`: is the daemon well?
 
 use clap::Args;
-use dpu_app::api::v1::{StatusRequest, StatusResponse};
+use dpu_app::api::v1::{StatusRequest, StatusResponse, probe_status};
 
 use crate::daemon::{Daemon, DaemonError};
 use crate::table;
@@ -21,10 +21,14 @@ pub fn run(arguments: &Arguments) -> Result<String, DaemonError> {
     let status = arguments
         .daemon
         .call(async |mut client| Ok(client.status(StatusRequest {}).await?.into_inner()))?;
-    if status.alive {
-        Ok(show(&status))
-    } else {
-        Err(DaemonError::Stalled(status.heartbeat_age_ms))
+    if !status.alive {
+        return Err(DaemonError::Stalled(status.heartbeat_age_ms));
+    }
+    match &status.probe {
+        Some(probe) if probe.result() == probe_status::Result::Unanswered => {
+            Err(DaemonError::Unanswered(probe.problem.clone()))
+        }
+        _ => Ok(show(&status)),
     }
 }
 
@@ -48,6 +52,13 @@ fn show(status: &StatusResponse) -> String {
     } else {
         format!("off: {}", offload.reason)
     };
+    let probe = status.probe.clone().unwrap_or_default();
+    let probe = match probe.result() {
+        probe_status::Result::Answered => format!("answered in {} µs", probe.microseconds),
+        probe_status::Result::Unanswered => probe.problem,
+        probe_status::Result::NoIntent => "none without intent".to_owned(),
+        probe_status::Result::Unspecified => "none yet".to_owned(),
+    };
     let mut ports =
         table::table(&["port", "device", "link", "rx", "tx", "missed", "errors", "dropped"]);
     for port in &status.ports {
@@ -63,7 +74,7 @@ fn show(status: &StatusResponse) -> String {
         ]);
     }
     format!(
-        "node {}, version {}\nintent: {intent}\nflows: {}\noffload: {offload}\n{}",
+        "node {}, version {}\nintent: {intent}\nprobe: {probe}\nflows: {}\noffload: {offload}\n{}",
         status.node,
         status.version,
         status.flows,

@@ -48,11 +48,11 @@ pub async fn connect(
     });
     let failed = |reason: String| ConnectError { address, reason };
     // The address and TLS are the connector's; this is a name for messages.
-    let endpoint = Endpoint::from_static("http://dpu").timeout(deadline);
+    let endpoint = Endpoint::from_static("http://dpu");
     let connecting = endpoint.connect_with_connector(connector);
     let channel = tokio::time::timeout(deadline, connecting)
         .await
-        .map_err(|_| failed(format!("no answer within {deadline:?}")))?
+        .map_err(|_| failed(format!("no answer within {} ms", deadline.as_millis())))?
         .map_err(|error| failed(innermost(&error)))?;
     Ok(HostAccessClient::new(channel)
         .max_decoding_message_size(MESSAGE_LIMIT)

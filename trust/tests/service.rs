@@ -30,7 +30,7 @@ const MAC: &str = "02:00:00:00:01:10";
 /// Intent: VF 0 has an Interface.
 struct View {
     mac: Mutex<Option<Mac>>,
-    alive: AtomicBool,
+    broken: AtomicBool,
 }
 
 impl DpuView for View {
@@ -39,8 +39,8 @@ impl DpuView for View {
         mac.filter(|_| vf == 0).map(|mac| ("vm0".to_owned(), mac))
     }
 
-    fn is_alive(&self) -> bool {
-        self.alive.load(Ordering::Relaxed)
+    fn problem(&self) -> Option<String> {
+        self.broken.load(Ordering::Relaxed).then(|| "it stands still".to_owned())
     }
 
     fn intent_epoch(&self) -> u64 {
@@ -84,7 +84,7 @@ async fn start() -> Dpu {
     let (clock, hands) = Clock::manual(NOW);
     let view = Arc::new(View {
         mac: Mutex::new(Some(MAC.parse().unwrap())),
-        alive: AtomicBool::new(true),
+        broken: AtomicBool::new(false),
     });
     serve(directory, view, clock, hands).await
 }
@@ -206,7 +206,7 @@ async fn a_host_leases_its_own_vfs_and_no_others() {
     client.request_lease(lease(2, OWN)).await.unwrap();
     let seen = heartbeat(&mut client, 2).await.unwrap();
     assert_eq!((seen.node.as_str(), seen.version, seen.intent_epoch), ("dpu-a", 2, 7));
-    assert!(seen.datapath_alive);
+    assert_eq!(seen.datapath_problem, "");
     assert_eq!((seen.leases.len(), seen.leases[0].vf.as_str()), (1, OWN));
     assert_eq!(seen.leases[0].objection, "");
 
@@ -261,10 +261,10 @@ async fn leases_outlive_the_daemon_and_objections_come_with_intent() {
     assert!(dpu.server.hosts()[0].heard.is_some());
 
     *dpu.view.mac.lock().unwrap() = None;
-    dpu.view.alive.store(false, Ordering::Relaxed);
+    dpu.view.broken.store(true, Ordering::Relaxed);
     let seen = heartbeat(&mut client, 0).await.unwrap();
     assert!(seen.leases[0].objection.contains("no Interface"), "{:?}", seen.leases);
-    assert!(!seen.datapath_alive);
+    assert_eq!(seen.datapath_problem, "it stands still");
 }
 
 #[tokio::test]

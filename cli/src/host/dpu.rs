@@ -38,7 +38,7 @@ fn to_json(dpu: &DpuStatus) -> Value {
         "trouble": dpu.trouble,
         "node": dpu.node,
         "heardMsAgo": dpu.heard_ms_ago,
-        "datapathAlive": dpu.datapath_alive,
+        "datapathProblem": dpu.datapath_problem,
         "intentEpoch": dpu.intent_epoch,
         "desired": dpu.desired,
         "applied": dpu.applied,
@@ -65,8 +65,9 @@ fn presence(dpu: &DpuStatus) -> String {
 fn describe(dpu: &DpuStatus, now: u64) -> String {
     let mut lines = vec![presence(dpu)];
     if !dpu.node.is_empty() {
-        let datapath = if dpu.datapath_alive { "forwards" } else { "stands still" };
-        lines.push(format!("node {}, datapath {datapath}, intent {}", dpu.node, dpu.intent_epoch));
+        let problem = &dpu.datapath_problem;
+        let datapath = if problem.is_empty() { "it works" } else { problem };
+        lines.push(format!("node {}, intent {}, datapath: {datapath}", dpu.node, dpu.intent_epoch));
     }
     lines.push(format!("leases: version {} wanted, {} applied", dpu.desired, dpu.applied));
     lines.push(match dpu.certificate_until {
@@ -92,12 +93,13 @@ mod tests {
             certificate_until: 4_600,
             desired: 9,
             applied: 8,
+            datapath_problem: "it answers no packet".into(),
             ..DpuStatus::default()
         };
         let line = "DPU 192.0.2.1:7443: gone, heard 12 s ago: no answer within 3s";
         assert_eq!(below("VM".into(), Some(&gone)), format!("VM\n{line}"));
         let text = describe(&gone, 1_000);
-        let rest = "node dpu-a, datapath stands still, intent 0\nleases: version 9 wanted, 8 applied\ncertificate: good for 60 min";
+        let rest = "node dpu-a, intent 0, datapath: it answers no packet\nleases: version 9 wanted, 8 applied\ncertificate: good for 60 min";
         assert_eq!(text, format!("{line}\n{rest}"));
         let present = DpuStatus { presence: "present".into(), ..gone };
         assert_eq!(below("VM".into(), Some(&present)), "VM");

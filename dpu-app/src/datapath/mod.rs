@@ -19,6 +19,7 @@ mod from_network;
 mod from_vm;
 mod memory;
 mod outcome;
+mod probe;
 mod receivers;
 mod recheck;
 mod related;
@@ -39,6 +40,7 @@ pub use conntrack::{ConnectionHandle, FlowDirection};
 pub use decide::decide;
 pub use execute::outer_header;
 pub use outcome::{Outcome, Port, PortSyntax};
+pub use probe::probe;
 pub use shard::{Progress, Shard};
 pub use time::Time;
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dpu_app::api::v1::flow_direction::Path as FlowPath;
+use dpu_app::api::v1::{ProbeStatus, probe_status};
 use support::{Connection, Daemon, Namespace, obstacle, wait_for};
 
 const MAC_0: &str = "02:00:00:00:01:10";
@@ -128,6 +129,12 @@ fn can_run() -> bool {
     obstacle.is_none()
 }
 
+/// What the daemon's last packet to itself met with.
+fn probe(daemon: &Daemon) -> ProbeStatus {
+    let sent = |probe: &ProbeStatus| probe.result() != probe_status::Result::Unspecified;
+    wait_for("probe", Duration::from_secs(30), || daemon.status()?.probe.filter(sent))
+}
+
 #[test]
 fn a_daemon_from_start_to_end() {
     if !can_run() {
@@ -146,7 +153,14 @@ fn a_daemon_from_start_to_end() {
         daemon.apply(&open.replace("red-a\n  node: dpu\n  vf: 1", "blue\n  node: dpu\n  vf: 1"));
     assert!(refusal.unwrap_err().iter().any(|text| text.contains("test.yaml")));
     assert_eq!(daemon.status().unwrap().epoch, 0);
+    assert_eq!(probe(&daemon).result(), probe_status::Result::NoIntent);
     assert_eq!(daemon.apply(&open), Ok(6));
+    // A packet of its own is answered now.
+    wait_for("answer to a probe", Duration::from_secs(30), || {
+        let probe = probe(&daemon);
+        assert_eq!(probe.problem, "");
+        (probe.result() == probe_status::Result::Answered).then_some(())
+    });
 
     // VMs with nothing but a DHCP client.
     vm0.become_vm(&dpu, "vf0", MAC_0, &files.dhcp_script);

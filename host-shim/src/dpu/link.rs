@@ -62,7 +62,7 @@ pub enum LinkError {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Health {
     node: String,
-    datapath_alive: bool,
+    datapath_problem: String,
     intent_epoch: u64,
 }
 
@@ -151,7 +151,7 @@ impl DpuLink {
             trouble: shared.trouble.clone(),
             node: shared.health.node.clone(),
             heard,
-            datapath_alive: shared.health.datapath_alive,
+            datapath_problem: shared.health.datapath_problem.clone(),
             intent_epoch: shared.health.intent_epoch,
             desired: shared.known.version(),
             applied: shared.known.applied(),
@@ -183,7 +183,9 @@ impl DpuLink {
     ) -> Result<T, Ended> {
         let start = Instant::now();
         let left = || self.settings.deadline.saturating_sub(start.elapsed());
-        let late = || Ended::Unanswered(format!("no answer within {:?}", self.settings.deadline));
+        let late = || {
+            Ended::Unanswered(format!("no answer within {} ms", self.settings.deadline.as_millis()))
+        };
         let mut connection = timeout(left(), self.connection.lock()).await.map_err(|_| late())?;
         if connection.is_none() {
             let client = self.connect(left()).await;
@@ -350,7 +352,7 @@ impl DpuLink {
         shared.refused = false;
         shared.health = Health {
             node: answer.node.clone(),
-            datapath_alive: answer.datapath_alive,
+            datapath_problem: answer.datapath_problem.clone(),
             intent_epoch: answer.intent_epoch,
         };
         after

@@ -88,8 +88,8 @@ pub struct DpuStatus {
     pub node: String,
     /// How long ago it was heard of.
     pub heard: Option<Duration>,
-    /// Whether its datapath moves, as it said last.
-    pub datapath_alive: bool,
+    /// Why its datapath does not work, as it said last; empty: it works.
+    pub datapath_problem: String,
     /// Its intent; 0: none.
     pub intent_epoch: u64,
     /// The version of what this host wants.

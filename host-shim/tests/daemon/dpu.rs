@@ -25,6 +25,7 @@ use crate::{names, request};
 #[derive(Default)]
 struct View {
     without: Mutex<Vec<u16>>,
+    broken: Mutex<bool>,
 }
 
 impl DpuView for View {
@@ -34,8 +35,8 @@ impl DpuView for View {
         (!gone).then(|| (format!("interface-{vf}"), mac))
     }
 
-    fn is_alive(&self) -> bool {
-        true
+    fn problem(&self) -> Option<String> {
+        self.broken.lock().unwrap().then(|| "it answers no packet".to_owned())
     }
 
     fn intent_epoch(&self) -> u64 {
@@ -159,6 +160,11 @@ fn a_host_is_enrolled_and_asks_for_what_it_gives() {
     assert_eq!((present.node.as_str(), present.intent_epoch), ("dpu-a", 3));
     assert!(present.certificate_until > 0);
     assert_eq!(ill(&daemon), [check::Result::Good]);
+    // A DPU that answers while its datapath does not is not well.
+    *dpu.view.broken.lock().unwrap() = true;
+    wait_for("the DPU's problem", || (ill(&daemon) == [check::Result::Bad]).then_some(()));
+    assert_eq!(daemon.dpu().unwrap().datapath_problem, "it answers no packet");
+    *dpu.view.broken.lock().unwrap() = false;
 
     let lease = daemon.attach(request(1, Some(0))).unwrap().lease.unwrap();
     assert_eq!((lease.state.as_str(), lease.consent.as_str()), ("attached", "given"));

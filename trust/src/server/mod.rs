@@ -44,8 +44,8 @@ const LOOK: Duration = Duration::from_mins(1);
 pub trait DpuView: Send + Sync + 'static {
     /// The Interface of intent for a VF, and its MAC.
     fn interface(&self, vf: u16) -> Option<(String, Mac)>;
-    /// Whether the datapath's loop moves.
-    fn is_alive(&self) -> bool;
+    /// Why the datapath does not work, if so.
+    fn problem(&self) -> Option<String>;
     /// Moves with intent; 0: there is none.
     fn intent_epoch(&self) -> u64;
     /// The daemon's version.

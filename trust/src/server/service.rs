@@ -220,7 +220,7 @@ impl HostAccess for DpuServer {
             daemon_version: self.view.version().to_owned(),
             version: state.leases.version(&host),
             leases: leases.collect(),
-            datapath_alive: self.view.is_alive(),
+            datapath_problem: self.view.problem().unwrap_or_default(),
             intent_epoch: self.view.intent_epoch(),
         }))
     }

@@ -18,6 +18,7 @@ use trust::server::DpuServer;
 
 use crate::explain_view::{self, ExplainQuestion};
 use crate::flow_view::FlowView;
+use crate::health::Health;
 use crate::host_view;
 use crate::intent_store::{ApplyError, IntentStore};
 use crate::nic_status::doubts;
@@ -224,6 +225,7 @@ impl Dpu for Control {
             version: env!("CARGO_PKG_VERSION").into(),
             alive,
             heartbeat_age_ms: u64::try_from(shared.heartbeat_age().as_millis()).unwrap_or(u64::MAX),
+            probe: Some(probe_status(&shared.health.load())),
             epoch: shared.snapshot.load().as_ref().map_or(0, |snapshot| snapshot.epoch),
             intent_error: lock(&self.intent_error).clone().unwrap_or_default(),
             flows: report.as_ref().map_or(0, |report| report.connections.into()),
@@ -358,6 +360,20 @@ impl Control {
         }
         Ok((lines, portion))
     }
+}
+
+fn probe_status(health: &Health) -> v1::ProbeStatus {
+    use v1::probe_status::Result;
+    let (result, microseconds) = match health {
+        Health::Unknown => (Result::Unspecified, 0),
+        Health::NoIntent => (Result::NoIntent, 0),
+        Health::Answered(time) => {
+            (Result::Answered, u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+        }
+        Health::Unanswered(_) => (Result::Unanswered, 0),
+    };
+    let problem = health.problem().unwrap_or_default().to_owned();
+    v1::ProbeStatus { result: result.into(), microseconds, problem }
 }
 
 /// Who asks, for the log.

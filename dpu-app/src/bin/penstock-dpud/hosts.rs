@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dpu_app::datapath::Port;
 use model::snapshot::VfIndex;
 use packet::Mac;
 use rustix::process::setpriority_process;
@@ -59,8 +60,14 @@ impl DpuView for Daemon {
         Some((interface.name.clone(), interface.mac))
     }
 
-    fn is_alive(&self) -> bool {
-        self.0.is_alive()
+    fn problem(&self) -> Option<String> {
+        if !self.0.is_alive() {
+            return Some("the datapath's loop does not move".to_owned());
+        }
+        if self.0.nic.load().ports.get(&Port::Uplink).is_some_and(|uplink| !uplink.link_up) {
+            return Some("the uplink has no link, or its NIC is gone".to_owned());
+        }
+        self.0.health.load().problem().map(ToOwned::to_owned)
     }
 
     fn intent_epoch(&self) -> u64 {

@@ -13,6 +13,7 @@ mod dpdk;
 mod eal_arguments;
 mod explain_view;
 mod flow_view;
+mod health;
 mod host_view;
 mod hosts;
 mod intent_store;
@@ -160,7 +161,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
         intent_error: Arc::new(Mutex::new(intent_error)),
         hosts: hosts.clone(),
     };
-    let figures = tokio::spawn(telemetry::keep_up(shared.clone(), asker, hosts));
+    let figures = tokio::spawn(telemetry::keep_up(shared.clone(), asker.clone(), hosts));
+    let probes = tokio::spawn(health::keep_up(shared.clone(), asker));
     let ended = data_plane.ended.clone();
     let until = async move {
         let mut ended = ended;
@@ -171,6 +173,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     };
     let served = serve_api(control, listener, until).await;
     figures.abort();
+    probes.abort();
     shared.stop();
     finish(data_plane).await?;
     Ok(served?)

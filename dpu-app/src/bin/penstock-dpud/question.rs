@@ -5,7 +5,7 @@
 use dpu_app::datapath::conntrack::Connection;
 use dpu_app::datapath::counters::{InterfaceCounters, PacketCounters, Traffic};
 use dpu_app::datapath::effects::RemovalReason;
-use dpu_app::datapath::{ConnectionHandle, Port, Shard};
+use dpu_app::datapath::{ConnectionHandle, Outcome, Port, Shard};
 use model::snapshot::InterfaceId;
 use rtrb::Producer;
 use tokio::sync::{Mutex, oneshot};
@@ -23,6 +23,8 @@ pub enum Question {
     Flows(Box<FlowPage>),
     /// What is known of these connections?
     Connections(Box<Lookup>),
+    /// Is this packet answered?
+    Probe(Box<Probe>),
 }
 
 /// What the loop counts besides the datapath's own counters.
@@ -157,6 +159,23 @@ impl Lookup {
     }
 }
 
+/// A packet that asks whether the datapath works.
+#[derive(Debug)]
+pub struct Probe {
+    /// What became of it, unless it was answered; none before there is intent.
+    pub result: Option<Result<(), Outcome>>,
+    answer: Option<oneshot::Sender<Box<Probe>>>,
+}
+
+impl Probe {
+    /// Gives it back to whoever asked.
+    pub fn reply(mut self: Box<Self>) {
+        if let Some(answer) = self.answer.take() {
+            let _ = answer.send(self);
+        }
+    }
+}
+
 /// The datapath's loop does not answer: it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the datapath does not run; see the daemon's log")]
@@ -219,6 +238,16 @@ impl Asker {
         let lookup = Lookup { wanted, found, answer: Some(answer) };
         self.ask(Question::Connections(Box::new(lookup))).await?;
         wait.await.map(|lookup| lookup.found).map_err(|_| NoAnswer)
+    }
+
+    /// Is a packet answered? Nothing, when there is no intent to answer by.
+    ///
+    /// # Errors
+    /// When the loop has ended.
+    pub async fn probe(&self) -> Result<Option<Result<(), Outcome>>, NoAnswer> {
+        let (answer, wait) = oneshot::channel();
+        self.ask(Question::Probe(Box::new(Probe { result: None, answer: Some(answer) }))).await?;
+        wait.await.map(|probe| probe.result).map_err(|_| NoAnswer)
     }
 
     async fn ask(&self, mut question: Question) -> Result<(), NoAnswer> {

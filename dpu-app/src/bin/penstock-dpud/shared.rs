@@ -9,6 +9,7 @@ use dpu_app::datapath::Time;
 use model::snapshot::Snapshot;
 
 use crate::clock::Clock;
+use crate::health::Health;
 use crate::nic_status::NicStatus;
 use crate::refusals::Refusals;
 use crate::rule_listing::RuleListing;
@@ -25,6 +26,8 @@ pub struct Shared {
     pub snapshot: ArcSwapOption<Snapshot>,
     /// What was last heard of ports and offload.
     pub nic: ArcSwap<NicStatus>,
+    /// What the last packet that asked whether the datapath works met with.
+    pub health: ArcSwap<Health>,
     /// What the NIC said of connections it refused.
     pub refusals: Refusals,
     /// Who asks for the NIC's rules.
@@ -43,6 +46,7 @@ impl Shared {
             clock,
             snapshot: ArcSwapOption::new(snapshot),
             nic: ArcSwap::default(),
+            health: ArcSwap::default(),
             refusals: Refusals::default(),
             rules: RuleListing::default(),
             nic_gone: AtomicBool::new(false),

@@ -13,7 +13,7 @@ use dpu_app::datapath::conntrack::{Offload, WhySoftware};
 use dpu_app::datapath::effects::{Effect, Effects};
 use dpu_app::datapath::responder::advertise;
 use dpu_app::datapath::settings::Settings;
-use dpu_app::datapath::{Incoming, Outcome, Port, Progress, Shard, Time};
+use dpu_app::datapath::{Incoming, Outcome, Port, Progress, Shard, Time, probe};
 use model::snapshot::{Snapshot, VfIndex};
 use packet::Frame;
 use rtrb::Consumer;
@@ -357,6 +357,13 @@ impl<'p> Worker<'p> {
             }
             Ok(Question::Connections(lookup)) => {
                 lookup.reply(&self.datapath.shard);
+                true
+            }
+            Ok(Question::Probe(mut question)) => {
+                let now = self.shared.clock.now();
+                let Datapath { shard, effects, .. } = &mut self.datapath;
+                question.result = snapshot.map(|snapshot| probe(now, snapshot, shard, effects));
+                question.reply();
                 true
             }
             Err(_) => false,

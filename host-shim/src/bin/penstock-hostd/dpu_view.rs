@@ -15,7 +15,7 @@ pub fn status(link: &DpuLink) -> v1::DpuStatus {
         trouble: status.trouble,
         node: status.node,
         heard_ms_ago: status.heard.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
-        datapath_alive: status.datapath_alive,
+        datapath_problem: status.datapath_problem,
         intent_epoch: status.intent_epoch,
         desired: status.desired,
         applied: status.applied,
@@ -35,12 +35,14 @@ pub const fn consent(state: ConsentState) -> &'static str {
 
 /// Whether all is well with it.
 pub fn check(status: &DpuStatus) -> Check {
-    let DpuStatus { address, presence, trouble, datapath_alive, intent_epoch, .. } = status;
+    let DpuStatus { address, presence, trouble, datapath_problem, intent_epoch, .. } = status;
     let colon = if trouble.is_empty() { "" } else { ": " };
     let (verdict, finding, mending) = match presence {
-        Presence::Present if !datapath_alive => (
+        Presence::Present if !datapath_problem.is_empty() => (
             Verdict::Bad,
-            format!("the DPU at {address} answers, and its datapath stands still"),
+            format!(
+                "the DPU at {address} answers, and its datapath does not work: {datapath_problem}"
+            ),
             "penstock status on the DPU, and its log",
         ),
         Presence::Present if *intent_epoch == 0 => (
