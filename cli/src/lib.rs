@@ -12,6 +12,7 @@ pub mod pcapng;
 pub mod replay;
 pub mod status;
 pub mod table;
+pub mod upgrade;
 pub mod validate;
 pub mod verify;
 pub mod vm;

@@ -226,6 +226,7 @@ impl Dpu for Control {
             alive,
             heartbeat_age_ms: u64::try_from(shared.heartbeat_age().as_millis()).unwrap_or(u64::MAX),
             probe: Some(probe_status(&shared.health.load())),
+            up_ms: shared.clock.now().0 / 1_000_000,
             epoch: shared.snapshot.load().as_ref().map_or(0, |snapshot| snapshot.epoch),
             intent_error: lock(&self.intent_error).clone().unwrap_or_default(),
             flows: report.as_ref().map_or(0, |report| report.connections.into()),
