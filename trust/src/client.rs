@@ -1,14 +1,14 @@
 //! A host's way to its DPU.
 
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, ClientConfig};
-use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::Status;
@@ -21,7 +21,7 @@ use crate::api::v1::host_access_client::HostAccessClient;
 pub type DpuClient = HostAccessClient<Channel>;
 
 /// Why there is no connection.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 #[error("{address}: {reason}")]
 pub struct ConnectError {
     address: SocketAddr,
@@ -59,36 +59,25 @@ pub async fn connect(
         .max_encoding_message_size(MESSAGE_LIMIT))
 }
 
-/// What an error comes from: those around it say that there is one.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+/// What an error comes from, for a person: those around it say that there is one. A DPU says what it thinks of a certificate
+/// by ending the connection with an alert.
+fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
     while let Some(source) = last.source() {
         last = source;
     }
-    last.to_string()
+    let text = last.to_string();
+    // What HTTP passes on of the alert is its text.
+    match text.strip_prefix("received fatal alert: ") {
+        Some(alert) => format!(
+            "the DPU refuses this host's certificate ({alert}); see its log, and enrol this host anew"
+        ),
+        None => text,
+    }
 }
 
-/// What a failed call comes from, for a person. A DPU says what it thinks of a certificate by ending the connection with
-/// an alert.
+/// What a failed call comes from, for a person.
 #[must_use]
 pub fn explain(status: &Status) -> String {
-    let mut error: Option<&(dyn std::error::Error + 'static)> = Some(status);
-    while let Some(this) = error {
-        let alert = this
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::AlertReceived(alert)) = alert {
-            let what = match alert {
-                AlertDescription::CertificateExpired => "has expired, or is not valid yet there",
-                AlertDescription::UnknownCA => "is by another authority",
-                _ => "is of no use there",
-            };
-            return format!(
-                "the DPU refuses this host's certificate: it {what} ({alert:?}); enrol this host anew"
-            );
-        }
-        error = this.source();
-    }
-    if status.message().is_empty() { innermost(status) } else { status.message().to_owned() }
+    if status.source().is_none() { status.message().to_owned() } else { innermost(status) }
 }

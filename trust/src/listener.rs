@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -30,7 +30,7 @@ use crate::tls::PeerHost;
 pub struct Limits {
     /// Connections at a time.
     pub connections: usize,
-    /// Connections from one address at a time, those without a finished handshake among them.
+    /// Connections from one address (IPv6: one /64) at a time, those without a finished handshake among them.
     pub of_address: usize,
     /// Connections of one host at a time.
     pub of_host: usize,
@@ -254,7 +254,7 @@ impl Listener {
     fn occupy(&self, address: SocketAddr) -> Result<Occupied, Refusal> {
         let all = self.all.take(&(), self.limits.connections);
         let all = all.ok_or(Refusal::TooManyConnections)?;
-        let of_address = self.addresses.take(&address.ip(), self.limits.of_address);
+        let of_address = self.addresses.take(&place_of(address.ip()), self.limits.of_address);
         Ok(Occupied { _all: all, _address: of_address.ok_or(Refusal::TooManyOfAddress)? })
     }
 
@@ -277,5 +277,27 @@ impl Listener {
             }
         };
         Ok((stream, peer, place))
+    }
+}
+
+/// Whoever has an IPv6 address has its whole /64; IPv4 may come as IPv6.
+fn place_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & u128::MAX << 64).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_in_a_prefix_share_a_place() {
+        let place = |address: &str| place_of(address.parse().unwrap()).to_string();
+        assert_eq!(place("2001:db8:0:1:2:3:4:5"), place("2001:db8:0:1::9"));
+        assert_ne!(place("2001:db8:0:1::9"), place("2001:db8:0:2::9"));
+        assert_eq!(place("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_ne!(place("192.0.2.7"), place("192.0.2.8"));
     }
 }

@@ -13,7 +13,7 @@ use trust::api::v1::{
     EnrollRequest, HeartbeatRequest, HeartbeatResponse, ReleaseLeaseRequest, RenewRequest,
     RequestLeaseRequest,
 };
-use trust::client::{DpuClient, connect};
+use trust::client::{DpuClient, connect, explain};
 use trust::clock::Hands;
 use trust::functions::{Functions, HostFunction};
 use trust::listener::Limits;
@@ -323,4 +323,20 @@ async fn what_is_too_large_or_too_much_is_refused() {
         }
     }
     assert!(refusals > 0);
+}
+
+#[tokio::test]
+async fn a_host_learns_that_its_certificate_is_of_no_use() {
+    let (dpu, other) = (start().await, start().await);
+    let (mine, stranger) = (dpu.enroll("one").await, other.enroll("one").await);
+    let own = OwnKey::new(stranger.certified_key().unwrap());
+    let expected =
+        Expected::Dpu { authority: mine.authority().clone(), node: "dpu-a".parse().unwrap() };
+    let config = client_config(expected, Some(own), &dpu.clock).unwrap();
+    // The DPU's word comes after the handshake: with the connection, or with the first call.
+    let said = match connect(dpu.address, config, PATIENCE).await {
+        Err(error) => error.to_string(),
+        Ok(mut client) => explain(&heartbeat(&mut client, 0).await.unwrap_err()),
+    };
+    assert!(said.contains("the DPU refuses this host's certificate"), "{said}");
 }
