@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod daemon;
 pub mod explain;
+pub mod firmware;
 pub mod flows;
 pub mod get;
 pub mod host;

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use cli::daemon::DaemonError;
-use cli::{apply, explain, flows, get, host, nic, replay, status, upgrade, validate, verify, vm};
+use cli::{
+    apply, explain, firmware, flows, get, host, nic, replay, status, upgrade, validate, verify, vm,
+};
 
 #[derive(Parser)]
 #[command(name = "penstock", version, about = "Operate the network of a multi-tenant GPU cloud")]
@@ -37,6 +39,8 @@ enum Command {
     Vm(vm::Arguments),
     /// See a host's devices, and what is wrong with them
     Host(host::Arguments),
+    /// Plan and set settings of a card that need a power cycle
+    Firmware(firmware::Arguments),
     /// Give the DPU's daemon another program, which stays only when it is well
     Upgrade(upgrade::Arguments),
     /// Enrol this host at its DPU
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Command::Nic(arguments) => finish(nic::run(&arguments)),
         Command::Vm(arguments) => finish(vm::run(&arguments)),
         Command::Host(arguments) => finish(host::run(&arguments)),
+        Command::Firmware(arguments) => finish(firmware::run(&arguments)),
         Command::Upgrade(arguments) => finish(upgrade::run(&arguments)),
         Command::Enroll(arguments) => finish(host::enroll(&arguments)),
         Command::Replay(arguments) => finish(replay::run(&arguments)),
