@@ -235,6 +235,8 @@ impl Listener {
                 return;
             }
         };
+        // Answers are small, and waited for. Without it they only take longer.
+        let _ = stream.set_nodelay(true);
         let (listener, to) = (self.clone(), to.clone());
         tokio::spawn(async move {
             match timeout(listener.limits.handshake, listener.shake(stream, address)).await {

@@ -26,6 +26,7 @@ use trust::client::{DpuClient, connect};
 use trust::tls::{Expected, OwnKey, client_config};
 use trust::{Clock, Credentials, NewKey, Refusal, Token};
 
+use crate::raw_calls;
 use crate::support::{Daemon, Echo, Namespace};
 use crate::{MAC_0, MAC_1, can_run, files, intent, switch};
 
@@ -140,11 +141,29 @@ async fn try_the_operators_service(channel: Channel) {
     assert_eq!(codes, [Code::Unimplemented]);
 }
 
+/// Any bytes as messages. Only a heartbeat needs to say nothing.
+async fn try_any_message(channel: &Channel) {
+    const PATHS: [&str; 5] = [
+        "/penstock.v1.HostAccess/Enroll",
+        "/penstock.v1.HostAccess/Renew",
+        "/penstock.v1.HostAccess/RequestLease",
+        "/penstock.v1.HostAccess/ReleaseLease",
+        "/penstock.v1.HostAccess/Heartbeat",
+    ];
+    for message in raw_calls::messages(60) {
+        for path in PATHS {
+            let result = raw_calls::call(channel, path, message.clone()).await;
+            assert!(result.is_err() || path.ends_with("Heartbeat"), "{path}: {message:02x?}");
+        }
+    }
+}
+
 async fn channel(address: SocketAddr, config: Arc<rustls::ClientConfig>) -> Channel {
     let connector = tower::service_fn(move |_: tonic::transport::Uri| {
         let tls = TlsConnector::from(config.clone());
         async move {
             let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
             let name = ServerName::IpAddress(address.ip().into());
             Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(tls.connect(name, tcp).await?))
         }
@@ -265,7 +284,9 @@ fn a_hostile_host_changes_its_own_leases_alone() {
             client.request_lease(lease(1, VF_0, MAC_0)).await.unwrap();
             try_the_hosts_service(&mut client).await;
         }
-        try_the_operators_service(channel(address, hostile.clone()).await).await;
+        let wire = channel(address, hostile.clone()).await;
+        try_the_operators_service(wire.clone()).await;
+        try_any_message(&wire).await;
         malformed(address, &hostile).await;
         many(address, &hostile).await;
 

@@ -4,6 +4,7 @@
 
 mod faults;
 mod hosts;
+mod raw_calls;
 mod support;
 mod templates;
 
@@ -258,14 +259,31 @@ packetsPerSecond = 100
 fn what_cannot_work_is_said_in_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("dpud.toml");
-    fs::write(&config, "node = \"dpu\"\n[ports]\ndevices = [\"net_null0\"]\nmtus = 1\n").unwrap();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_penstock-dpud"))
-        .arg("--config")
-        .arg(&config)
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("dpud.toml:4: unknown field `mtus`"), "{text}");
-    assert_eq!(text.lines().count(), 1, "{text}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let own = |more: &str| {
+        format!(
+            "node = \"dpu\"\n[intent]\nstateDirectory = \"{0}\"\n[api]\nsocket = \"{0}/dpud.sock\"\n[ports]\ndevices = [\"net_null0\"]\n{more}",
+            directory.path().display()
+        )
+    };
+    for (text, expected) in [
+        (own("mtus = 1\n"), "dpud.toml:8: unknown field `mtus`".to_owned()),
+        // Said before DPDK starts.
+        (
+            own(&format!("[host]\nlisten = \"{address}\"\n")),
+            format!("[host] listen = \"{address}\": Address already in use"),
+        ),
+    ] {
+        fs::write(&config, text).unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_penstock-dpud"))
+            .arg("--config")
+            .arg(&config)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(&expected), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
 }

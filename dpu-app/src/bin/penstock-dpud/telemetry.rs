@@ -42,10 +42,7 @@ pub async fn keep_up(shared: Arc<Shared>, asker: Arc<Asker>, hosts: Option<Arc<D
         gauge!("penstock_datapath_heartbeat_age_seconds").set(shared.heartbeat_age().as_secs_f64());
         publish_nic(&shared.nic.load());
         if let Some(hosts) = &hosts {
-            for (refusal, count) in hosts.refusals().counts() {
-                counter!("penstock_host_refusals_total", "reason" => refusal.name())
-                    .absolute(count);
-            }
+            publish_hosts(hosts);
         }
         let interfaces = shared.snapshot.load().as_ref().map_or(0, |s| s.interfaces.len());
         if alive && let Ok(report) = asker.report(interfaces).await {
@@ -111,6 +108,19 @@ fn publish_packets(interface: &str, from: &'static str, counters: &PacketCounter
             let labels =
                 [("interface", name()), ("from", from.into()), ("reason", reason.name().into())];
             counter!("penstock_dropped_packets_total", &labels).absolute(count);
+        }
+    }
+}
+
+fn publish_hosts(hosts: &DpuServer) {
+    for (refusal, count) in hosts.refusals().counts() {
+        counter!("penstock_host_refusals_total", "reason" => refusal.name()).absolute(count);
+    }
+    for host in hosts.hosts() {
+        let name = || host.host.to_string();
+        gauge!("penstock_host_leases", "host" => name()).set(level(host.leases.len() as u64));
+        if let Some(ago) = host.heard {
+            gauge!("penstock_host_heard_age_seconds", "host" => name()).set(ago.as_secs_f64());
         }
     }
 }
