@@ -50,7 +50,8 @@ struct Attach {
     #[arg(long)]
     mac: String,
     /// The VF, as SERIAL/PF-MAC/vfN; by default the free one that is nearest to the GPUs
-    #[arg(long)]
+    // Where a card has no serial number, `-` stands for it.
+    #[arg(long, allow_hyphen_values = true)]
     vf: Option<String>,
     /// How: vfio, vhost-user or vdpa
     #[arg(long, default_value = "vfio")]

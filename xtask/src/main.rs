@@ -2,6 +2,7 @@
 //! toolchain needs nothing else.
 
 mod bench;
+mod debian;
 mod demo;
 mod driver_headers;
 mod guest_kernel;
@@ -9,6 +10,7 @@ mod packages;
 mod process;
 mod setup;
 mod test;
+mod vm_rig;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -32,6 +34,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Set up, then check formatting and lints and run every test; the last line is `N passed, N failed`
     Test,
+    /// Set up, build, then check the host daemon in virtual machines with SR-IOV; the last line is `N passed, N failed`
+    TestVm(vm_rig::Arguments),
 }
 
 /// The workspace's directory.
@@ -46,5 +50,6 @@ fn main() -> miette::Result<ExitCode> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Test => test::run(),
+        Command::TestVm(arguments) => vm_rig::run(&arguments),
     }
 }

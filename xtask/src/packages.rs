@@ -55,6 +55,18 @@ pub const TEST: &[Package] = &[Package {
     reason: "virtual machines at the simulated NIC's vhost-user sockets",
 }];
 
+/// What the virtual machines with SR-IOV are made with.
+pub const VM_RIG: &[Package] = &[
+    Package { name: "mmdebstrap", reason: "unpacks a QEMU that has a NIC with SR-IOV" },
+    Package { name: "busybox", reason: "the machines' first program" },
+    Package { name: "iproute2", reason: "says in the machines what the kernel keeps of VFs" },
+    Package { name: "binutils", reason: "makes programs small before they go into a machine" },
+    Package { name: "xz-utils", reason: "unpacks the kernel's modules" },
+    Package { name: "gcc-12", reason: "builds a module that Debian's kernel lacks" },
+    Package { name: "make", reason: "builds a module that Debian's kernel lacks" },
+    Package { name: "libelf1", reason: "the kernel's tools look into modules with it" },
+];
+
 /// What the demo runs beside Penstock.
 pub const DEMO: &[Package] = &[
     Package { name: "iproute2", reason: "network namespaces, interfaces, the Linux VTEP" },
@@ -93,6 +105,14 @@ pub fn install(packages: &[Package]) -> Result<()> {
         }
     }
     bail!("the packages could not be installed; see apt-get's messages above")
+}
+
+/// Fetches the package lists.
+///
+/// # Errors
+/// When that fails.
+pub fn update() -> Result<()> {
+    Apt::find()?.update()
 }
 
 /// The package whose name begins so that another one depends on.

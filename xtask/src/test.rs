@@ -26,7 +26,7 @@ impl AddAssign for Tally {
 pub fn run() -> Result<ExitCode> {
     setup::run()?;
     packages::install(packages::TEST)?;
-    guest_kernel::fetch(&workspace().join("target/guest-kernel"))?;
+    guest_kernel::CLOUD.fetch(&workspace().join("target/guest-kernel"))?;
     let mut tally = Tally::default();
     let checks: [&[&str]; 2] =
         [&["fmt", "--check"], &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]];

@@ -84,7 +84,8 @@ impl PfControl for Rtnetlink {
         vf: VfNumber,
         settings: &VfSettings,
     ) -> Result<(), NetlinkError> {
-        set(pf, vf, &plain(vf, settings))
+        let seen = self.settings(pf, vf)?.unwrap_or_default();
+        set(pf, vf, &plain(vf, settings, &seen))
     }
 }
 
@@ -118,19 +119,23 @@ fn wanted(vf: VfNumber, settings: &VfSettings) -> Vec<Setting> {
     list
 }
 
-/// What a VF of nobody has, of those settings that were changed.
-fn plain(vf: VfNumber, settings: &VfSettings) -> Vec<Setting> {
+/// What a VF of nobody has, of those settings that were changed. What is so already is left out: a driver that does not know
+/// a setting, or does not take it now, refuses it then as well.
+fn plain(vf: VfNumber, settings: &VfSettings, seen: &SeenSettings) -> Vec<Setting> {
+    fn changed<T: PartialEq>(wanted: Option<T>, seen: &T, plain: T) -> Option<T> {
+        wanted.filter(|_| *seen != plain).map(|_| plain)
+    }
     let default = SeenSettings::default();
     let undone = VfSettings {
         mac: default.mac,
         vlan: None,
-        trust: settings.trust.map(|_| default.trust),
-        spoof_check: settings.spoof_check.map(|_| default.spoof_check),
-        max_rate: settings.max_rate.map(|_| default.max_rate),
-        link: settings.link.map(|_| default.link),
+        trust: changed(settings.trust, &seen.trust, default.trust),
+        spoof_check: changed(settings.spoof_check, &seen.spoof_check, default.spoof_check),
+        max_rate: changed(settings.max_rate, &seen.max_rate, default.max_rate),
+        link: changed(settings.link, &seen.link, default.link),
     };
     let mut list = wanted(vf, &undone);
-    if settings.vlan.is_some() {
+    if settings.vlan.is_some() && seen.vlan.is_some() {
         list.push(("VLAN", VfInfo::Vlan(VfInfoVlan::new(vf.0.into(), 0, 0))));
     }
     list
@@ -210,7 +215,7 @@ mod tests {
     fn what_is_told_is_what_is_seen() {
         use netlink_packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload};
         let vfs = [VfNumber(0), VfNumber(3)];
-        let list = |settings: fn(VfNumber, &VfSettings) -> Vec<Setting>| {
+        let list = |settings: &dyn Fn(VfNumber, &VfSettings) -> Vec<Setting>| {
             let own = |vf| {
                 LinkVfInfo(
                     settings(vf, &self::settings()).into_iter().map(|(_, info)| info).collect(),
@@ -233,12 +238,16 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        let told = seen(&list(wanted), VfNumber(3)).unwrap();
+        let told = seen(&list(&wanted), VfNumber(3)).unwrap();
         assert!(settings().is_met_by(&told), "{told:?}");
-        assert_eq!(seen(&list(wanted), VfNumber(1)), None);
-        let forgotten = seen(&list(plain), VfNumber(3)).unwrap();
+        assert_eq!(seen(&list(&wanted), VfNumber(1)), None);
+        let forget = |vf, settings: &VfSettings| plain(vf, settings, &told);
+        let forgotten = seen(&list(&forget), VfNumber(3)).unwrap();
         assert!(settings().is_undone_in(&forgotten), "{forgotten:?}");
         assert_eq!(forgotten, SeenSettings::default());
+        let names: Vec<&str> =
+            plain(VfNumber(3), &settings(), &forgotten).iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["MAC"], "nothing else is to be undone, and a driver may refuse it");
     }
 
     /// Every machine has `lo`, which has no VFs; asking needs no rights.
