@@ -6,6 +6,7 @@ mod debian;
 mod demo;
 mod driver_headers;
 mod guest_kernel;
+mod package;
 mod packages;
 mod process;
 mod setup;
@@ -34,6 +35,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Set up, then check formatting and lints and run every test; the last line is `N passed, N failed`
     Test,
+    /// Set up, build, then make the host's Debian package in `target/package`
+    Package,
     /// Set up, build, then check the host daemon in virtual machines with SR-IOV; the last line is `N passed, N failed`
     TestVm(vm_rig::Arguments),
 }
@@ -50,6 +53,7 @@ fn main() -> miette::Result<ExitCode> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Test => test::run(),
+        Command::Package => package::run().map(|()| ExitCode::SUCCESS),
         Command::TestVm(arguments) => vm_rig::run(&arguments),
     }
 }
