@@ -13,7 +13,6 @@
  *   checksum.p4    sums over headers and messages
  *
  * arch/v1model_shim.p4 puts it on the v1model architecture, without connections.
- * IPv4 addresses are written ::ffff:a.b.c.d in all tables.
  */
 #ifndef V1MODEL_SHIM
 #include "arch/dpu_nic.p4"
@@ -68,7 +67,7 @@ control Software(inout headers_t headers, inout metadata_t metadata, in nic_inpu
                 return;
             }
             interface.apply(metadata.zone.interface,
-                headers.arp.isValid() ? IPV4_MAPPED ++ headers.arp.sender_address
+                headers.arp.isValid() ? IPV4 ++ headers.arp.sender_address
                     : (metadata.zone.from_network ? metadata.ip.destination : metadata.ip.source),
                 metadata.interface, metadata.own_address);
             if (!metadata.interface.enabled) {
@@ -101,7 +100,7 @@ control Software(inout headers_t headers, inout metadata_t metadata, in nic_inpu
 
         /* ---- Policy, about the connection as its first packet was: egress, route and mapping, ingress ---- */
         bool from_network = metadata.connection.from_network;
-        ipv6 = metadata.connection.source[127:32] != IPV4_MAPPED;
+        ipv6 = is_ipv6(metadata.connection.source);
         interface.apply(metadata.connection.zone_interface,
             from_network ? metadata.connection.destination : metadata.connection.source,
             first, first_has_address);

@@ -13,7 +13,7 @@ use model::policy::{Allowed, AllowedService};
 use model::route::RouteTarget;
 use model::snapshot::{Interface, Location, Mapping, Snapshot, SubnetIndex, Tunnel, TunnelId, Vpc};
 
-use prefix::{address_prefixes, port_prefixes};
+use prefix::port_prefixes;
 
 /// Entries: what there is once (`table priority key:value ...`), and what it does (`action(argument, ...)`).
 pub type Entries = BTreeMap<String, String>;
@@ -163,11 +163,7 @@ impl Writer<'_> {
         };
         let remotes: Vec<String> = match &rule.remotes {
             None => vec![String::new()],
-            Some(prefixes) => prefixes
-                .iter()
-                .flat_map(|prefix| address_prefixes(*prefix))
-                .map(|prefix| format!(" remote:{prefix}"))
-                .collect(),
+            Some(prefixes) => prefixes.iter().map(|prefix| format!(" remote:{prefix}")).collect(),
         };
         for remote in &remotes {
             for service in &services {
@@ -227,21 +223,13 @@ impl Writer<'_> {
                 let last = prefix.broadcast();
                 self.add(format!("broadcasts subnet:{id} address:{last}"), "several()");
             }
-            // Of what is around the place of IPv4 addresses, the most specific counts: it comes last.
-            let mut routes = subnet.routes.routes().to_vec();
-            routes.sort_by_key(|(destination, _)| destination.prefix_len());
-            for (destination, target) in &routes {
+            for (destination, target) in subnet.routes.routes() {
                 let action = match target {
                     RouteTarget::Local => "local()".to_owned(),
                     RouteTarget::Interface(mapping) => format!("via({})", self.number_of(mapping)),
                     RouteTarget::Blackhole => "blackhole()".to_owned(),
                 };
-                for destination in address_prefixes(*destination) {
-                    self.add(
-                        format!("routes route_table:{id} destination:{destination}"),
-                        &*action,
-                    );
-                }
+                self.add(format!("routes route_table:{id} destination:{destination}"), action);
             }
         }
     }

@@ -35,8 +35,8 @@ match_kind {
  *   ICMP echo           30 s
  *   all else            120 s
  *
- * A SYN on an established connection changes nothing (RFC 5961); nor does, before the responder's SYN, anything but the
- * initiator's again. Where an interface has its share of connections, its oldest half-open one makes room (of other
+ * Every packet that is forwarded breaks the silence, but for a SYN on an established connection, which changes nothing
+ * (RFC 5961). Where an interface has its share of connections, its oldest half-open one makes room (of other
  * protocols than TCP: one without an answer), and nothing of another interface does.
  */
 extern Conntrack {

@@ -10,8 +10,13 @@ const port_t KERNEL_PORT = 0xfffe;
 
 /* An interface of the whole cloud; 0 is none. */
 typedef bit<32> interface_t;
-/* IPv4 addresses are written ::ffff:a.b.c.d (RFC 4291, section 2.5.5.2). */
-typedef bit<128> address_t;
+/*
+ * An address of either family: the IP version, and the address in the last 32 or 128 bits. An IPv6 address is none of IPv4,
+ * whatever it looks like (::ffff:a.b.c.d).
+ */
+typedef bit<136> address_t;
+const bit<104> IPV4 = 0x04000000000000000000000000;
+const bit<8> IPV6 = 0x06;
 
 /* ---- What comes in, what goes out ---- */
 

@@ -40,7 +40,7 @@ bool ipv4_is_whole_with_options(in ipv4_t ip, in ipv4_options_t options) {
     return true;
 }
 
-bit<16> tunnel_entropy(in address_t destination, in address_t source, in bit<8> protocol,
+bit<16> tunnel_entropy(in bit<128> destination, in bit<128> source, in bit<8> protocol,
         in bit<16> destination_port, in bit<16> source_port) {
     return 0;
 }

@@ -139,9 +139,9 @@ control Many(in bit<16> subnet, in address_t address, out bool many) {
         const default_action = one();
         const entries = {
             /* 224.0.0.0/4, 255.255.255.255, ff00::/8 */
-            0xffffe0000000 &&& 0xfffffffffffffffffffffffff0000000 : several();
-            0xffffffffffff : several();
-            0xff000000000000000000000000000000 &&& 0xff000000000000000000000000000000 : several();
+            IPV4_MULTICAST &&& FIRST_4_OF_IPV4 : several();
+            IPV4_BROADCAST : several();
+            IPV6_MULTICAST &&& FIRST_8_OF_IPV6 : several();
         }
     }
     /* The last address of an IPv4 prefix, where that has more than two (RFC 3021). */
@@ -185,22 +185,22 @@ control AntiSpoof(in headers_t headers, inout metadata_t metadata) {
         const default_action = spoofed();
         const entries = {
             /* DHCP from 0.0.0.0 to all. */
-            (false, 0xffff00000000, 0xffffffffffff, PROTOCOL_UDP, _, 68, 67, _) : legal();
+            (false, IPV4_UNSPECIFIED, IPV4_BROADCAST, PROTOCOL_UDP, _, 68, 67, _) : legal();
             /* Router solicitation, and duplicate address detection, from :: on this link. */
-            (true, 0, _, PROTOCOL_ICMPV6, 255, _, _, 133) : legal();
-            (true, 0, _, PROTOCOL_ICMPV6, 255, _, _, 135) : legal();
+            (true, IPV6_UNSPECIFIED, _, PROTOCOL_ICMPV6, 255, _, _, 133) : legal();
+            (true, IPV6_UNSPECIFIED, _, PROTOCOL_ICMPV6, 255, _, _, 135) : legal();
             /* Neighbour discovery from fe80::/10, and DHCPv6 to many or to fe80::/10. What a router sends is no VM's. */
-            (true, 0xfe800000000000000000000000000000 &&& 0xffc00000000000000000000000000000, _,
+            (true, LINK_LOCAL &&& FIRST_10_OF_IPV6, _,
                 PROTOCOL_ICMPV6, _, _, _, 133) : legal();
-            (true, 0xfe800000000000000000000000000000 &&& 0xffc00000000000000000000000000000, _,
+            (true, LINK_LOCAL &&& FIRST_10_OF_IPV6, _,
                 PROTOCOL_ICMPV6, _, _, _, 135) : legal();
-            (true, 0xfe800000000000000000000000000000 &&& 0xffc00000000000000000000000000000, _,
+            (true, LINK_LOCAL &&& FIRST_10_OF_IPV6, _,
                 PROTOCOL_ICMPV6, _, _, _, 136) : legal();
-            (true, 0xfe800000000000000000000000000000 &&& 0xffc00000000000000000000000000000,
-                0xff000000000000000000000000000000 &&& 0xff000000000000000000000000000000,
+            (true, LINK_LOCAL &&& FIRST_10_OF_IPV6,
+                IPV6_MULTICAST &&& FIRST_8_OF_IPV6,
                 PROTOCOL_UDP, _, 546, 547, _) : legal();
-            (true, 0xfe800000000000000000000000000000 &&& 0xffc00000000000000000000000000000,
-                0xfe800000000000000000000000000000 &&& 0xffc00000000000000000000000000000,
+            (true, LINK_LOCAL &&& FIRST_10_OF_IPV6,
+                LINK_LOCAL &&& FIRST_10_OF_IPV6,
                 PROTOCOL_UDP, _, 546, 547, _) : legal();
         }
     }

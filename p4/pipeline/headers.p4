@@ -41,8 +41,16 @@ const bit<2> ECT_1 = 1;
 const bit<2> ECT_0 = 2;
 const bit<2> CE = 3;
 
-/* In front of an IPv4 address that is written as IPv6: ::ffff:a.b.c.d. */
-const bit<96> IPV4_MAPPED = 0xffff;
+/* Addresses and prefixes with a meaning of their own, and the masks of the latter. */
+const address_t IPV4_UNSPECIFIED = IPV4 ++ 32w0;
+const address_t IPV4_BROADCAST = IPV4 ++ 32w0xffffffff;
+const address_t IPV4_MULTICAST = IPV4 ++ 32w0xe0000000;
+const address_t IPV6_UNSPECIFIED = IPV6 ++ 128w0;
+const address_t IPV6_MULTICAST = IPV6 ++ 128w0xff000000000000000000000000000000;
+const address_t LINK_LOCAL = IPV6 ++ 128w0xfe800000000000000000000000000000;
+const address_t FIRST_4_OF_IPV4 = 0xfffffffffffffffffffffffffff0000000;
+const address_t FIRST_8_OF_IPV6 = 0xffff000000000000000000000000000000;
+const address_t FIRST_10_OF_IPV6 = 0xffffc00000000000000000000000000000;
 
 /* ---- Headers ---- */
 
@@ -363,6 +371,10 @@ struct metadata_t {
 
 /* ---- Words for addresses and messages ---- */
 
+bool is_ipv6(in address_t address) {
+    return address[135:128] == IPV6;
+}
+
 bool is_group(in bit<48> mac) {
     return mac[40:40] == 1;
 }
@@ -374,22 +386,22 @@ bool is_station(in bit<48> mac) {
 
 /* Multicast, or the broadcast address of all. */
 bool is_group_address(in address_t address) {
-    return address[127:32] == IPV4_MAPPED
-        ? address[31:28] == 0xe || address[31:0] == 0xffffffff
-        : address[127:120] == 0xff;
+    return is_ipv6(address)
+        ? address[127:120] == 0xff
+        : address[31:28] == 0xe || address[31:0] == 0xffffffff;
 }
 
 bool is_unspecified(in address_t address) {
-    return address == 0 || address == IPV4_MAPPED ++ 32w0;
+    return address[127:0] == 0;
 }
 
 bool is_loopback(in address_t address) {
-    return address == 1 || (address[127:32] == IPV4_MAPPED && address[31:24] == 127);
+    return is_ipv6(address) ? address[127:0] == 1 : address[31:24] == 127;
 }
 
 /* The group in which the owner of an address listens (RFC 4291, section 2.7.1). */
 address_t solicited_node(in address_t address) {
-    return 104w0xff0200000000000000000001ff ++ address[23:0];
+    return IPV6 ++ 104w0xff0200000000000000000001ff ++ address[23:0];
 }
 
 bool is_neighbor_discovery(in metadata_t metadata) {

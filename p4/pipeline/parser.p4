@@ -121,8 +121,8 @@ parser IpPacket(packet_in packet, out ip_headers_t ip, out ip_info_t info, in bi
     state ipv4 {
         verify(available >= 20, error.PacketTooShort);
         packet.extract(ip.ipv4);
-        info.source = IPV4_MAPPED ++ ip.ipv4.source;
-        info.destination = IPV4_MAPPED ++ ip.ipv4.destination;
+        info.source = IPV4 ++ ip.ipv4.source;
+        info.destination = IPV4 ++ ip.ipv4.destination;
         info.protocol = ip.ipv4.protocol;
         info.ecn = ip.ipv4.ecn;
         info.ttl = ip.ipv4.ttl;
@@ -166,8 +166,8 @@ parser IpPacket(packet_in packet, out ip_headers_t ip, out ip_info_t info, in bi
         verify(available >= 40, error.PacketTooShort);
         packet.extract(ip.ipv6);
         info.ipv6 = true;
-        info.source = ip.ipv6.source;
-        info.destination = ip.ipv6.destination;
+        info.source = IPV6 ++ ip.ipv6.source;
+        info.destination = IPV6 ++ ip.ipv6.destination;
         info.protocol = ip.ipv6.next_header;
         info.ecn = ip.ipv6.ecn;
         info.ttl = ip.ipv6.hop_limit;

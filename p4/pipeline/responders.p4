@@ -46,12 +46,12 @@ control Responders(in headers_t headers, inout metadata_t metadata, in bool many
 
     apply {
         if (headers.arp.isValid()) {
-            target = IPV4_MAPPED ++ headers.arp.target_address;
+            target = IPV4 ++ headers.arp.target_address;
         } else if (headers.transport.nd_target.isValid()) {
-            target = headers.transport.nd_target.address;
+            target = IPV6 ++ headers.transport.nd_target.address;
         } else if (is_router_solicitation(metadata)) {
             /* Where there is IPv6, fe80::1 is the gateway. */
-            target = 0xfe800000000000000000000000000001;
+            target = IPV6 ++ 128w0xfe800000000000000000000000000001;
         } else {
             target = metadata.ip.destination;
         }
@@ -70,7 +70,7 @@ control Responders(in headers_t headers, inout metadata_t metadata, in bool many
             if (metadata.ip.ttl != 255 || metadata.icmp_code != 0 || !whole || !metadata.intact) {
                 malformed();
             } else if (metadata.icmp_type == ROUTER_SOLICITATION) {
-                if (!metadata.options_in_order || (metadata.has_link_layer && metadata.ip.source == 0)) {
+                if (!metadata.options_in_order || (metadata.has_link_layer && is_unspecified(metadata.ip.source))) {
                     malformed();
                 } else if (found) {
                     respond(responder_t.neighbor_discovery);
@@ -79,7 +79,7 @@ control Responders(in headers_t headers, inout metadata_t metadata, in bool many
                 }
             } else if (metadata.icmp_type == NEIGHBOR_SOLICITATION) {
                 if (!metadata.options_in_order || is_group_address(target)
-                        || (metadata.ip.source == 0
+                        || (is_unspecified(metadata.ip.source)
                             && (metadata.has_link_layer || metadata.ip.destination != solicited_node(target)))) {
                     malformed();
                 } else if (found && owner != metadata.zone.interface) {
@@ -93,12 +93,12 @@ control Responders(in headers_t headers, inout metadata_t metadata, in bool many
             }
         } else if (whole && metadata.ip.protocol == PROTOCOL_UDP && !metadata.ip.ipv6
                 && metadata.destination_port == 67
-                && (metadata.ip.destination == 0xffffffffffff || (found && owner == 0))) {
+                && (metadata.ip.destination == IPV4_BROADCAST || (found && owner == 0))) {
             respond(responder_t.dhcpv4);
         } else if (whole && metadata.ip.protocol == PROTOCOL_UDP && metadata.ip.ipv6
                 && metadata.destination_port == 547
-                && (metadata.ip.destination == 0xff020000000000000000000000010002
-                    || metadata.ip.destination == 0xff050000000000000000000000010003 || (found && owner == 0))) {
+                && (metadata.ip.destination == IPV6 ++ 128w0xff020000000000000000000000010002
+                    || metadata.ip.destination == IPV6 ++ 128w0xff050000000000000000000000010003 || (found && owner == 0))) {
             respond(responder_t.dhcpv6);
         } else if (whole && found && owner == 0 && is_echo_request(metadata)
                 && !is_unspecified(metadata.ip.source) && !is_group_address(metadata.ip.source)) {

@@ -84,8 +84,8 @@ control Rewrite(inout headers_t headers, inout metadata_t metadata) {
         bool has_ports = (metadata.ip.protocol == PROTOCOL_TCP || metadata.ip.protocol == PROTOCOL_UDP)
             && !metadata.ip.first_fragment && !metadata.ip.later_fragment;
         entropy = tunnel_entropy(
-            metadata.ip.ipv6 ? metadata.ip.destination : (bit<128>) metadata.ip.destination[31:0],
-            metadata.ip.ipv6 ? metadata.ip.source : (bit<128>) metadata.ip.source[31:0],
+            metadata.ip.destination[127:0],
+            metadata.ip.source[127:0],
             metadata.ip.protocol,
             has_ports ? metadata.destination_port : 0,
             has_ports ? metadata.source_port : 0);

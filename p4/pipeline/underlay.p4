@@ -34,11 +34,11 @@ control ReadMessage(in headers_t headers, in metadata_t metadata, out heard_t he
         heard = { false, 0, false, 0, false, 0, false };
         transport_info_t message = metadata.outer_transport;
         if (headers.outer.arp.isValid()) {
-            address_t sender = IPV4_MAPPED ++ headers.outer.arp.sender_address;
+            address_t sender = IPV4 ++ headers.outer.arp.sender_address;
             if ((headers.outer.arp.operation == ARP_REQUEST || headers.outer.arp.operation == ARP_REPLY)
                     && is_station(headers.outer.arp.sender_mac) && !is_group_address(sender) && !is_loopback(sender)) {
                 heard.asks = headers.outer.arp.operation == ARP_REQUEST;
-                heard.asked = IPV4_MAPPED ++ headers.outer.arp.target_address;
+                heard.asked = IPV4 ++ headers.outer.arp.target_address;
                 /* A probe (RFC 5227) tells of no address. */
                 heard.tells = !is_unspecified(sender);
                 heard.told = sender;
@@ -49,10 +49,10 @@ control ReadMessage(in headers_t headers, in metadata_t metadata, out heard_t he
         } else if (headers.outer.transport.nd_target.isValid() && message.icmp_code == 0 && message.intact
                 && message.options_in_order && metadata.outer.ttl == 255 && !metadata.outer.first_fragment
                 && !is_group_address(metadata.outer.source)
-                && !is_group_address(headers.outer.transport.nd_target.address)) {
+                && !is_group_address(IPV6 ++ headers.outer.transport.nd_target.address)) {
             /* RFC 4861, section 7.1. */
-            address_t target = headers.outer.transport.nd_target.address;
-            bool probe = metadata.outer.source == 0;
+            address_t target = IPV6 ++ headers.outer.transport.nd_target.address;
+            bool probe = is_unspecified(metadata.outer.source);
             bool solicited = headers.outer.transport.icmp_rest.identifier[14:14] == 1;
             if (message.icmp_type == NEIGHBOR_SOLICITATION) {
                 if (is_station(message.has_link_layer ? message.link_layer : headers.outer.ethernet.source)

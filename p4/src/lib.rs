@@ -2,6 +2,7 @@
 //!
 //! A program is read ([`compile`]), loaded into a machine, and run packet by packet in virtual time.
 
+pub mod address;
 pub mod bits;
 mod check;
 pub mod conntrack;

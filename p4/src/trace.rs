@@ -2,6 +2,7 @@
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
+use crate::address;
 use crate::interpreter::event::Event;
 use crate::interpreter::{Outcome, Verdict};
 use crate::value::Value;
@@ -93,10 +94,8 @@ fn brief(value: &Value) -> String {
 /// Addresses as addresses, small numbers as numbers.
 fn short(bits: crate::bits::Bits) -> String {
     match bits.width() {
-        128 => {
-            let address = std::net::Ipv6Addr::from(bits.value().as_u128());
-            address.to_ipv4_mapped().map_or_else(|| address.to_string(), |v4| v4.to_string())
-        }
+        128 => std::net::Ipv6Addr::from(bits.value().as_u128()).to_string(),
+        address::WIDTH => address::address(bits).to_string(),
         48 => {
             let bytes = bits.low_u64().to_be_bytes();
             bytes[2..].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")

@@ -110,7 +110,8 @@ fn the_datapath_keeps_the_contract() {
         4 => traffic::steps(),
         1 => traffic::calm_steps(),
         1 => traffic::with_silences(traffic::calm_steps()),
-        1 => traffic::rounds()
+        1 => traffic::rounds(),
+        1 => traffic::tcp_lives(),
     ];
     let strategy = (world::world(), steps, settings());
     testbed::random::check_and_explore("EQUIVALENCE", CASES / 2, &strategy, |arguments| {

@@ -133,6 +133,11 @@ pub enum Twist {
     Ttl(u8),
     Options,
     Extension(&'static str),
+    /// IPv6 from or to an address that looks like the IPv4 one (`::ffff:a.b.c.d`).
+    Mapped {
+        source: bool,
+        destination: bool,
+    },
     SourceMac,
     DestinationMac(&'static str),
     Vtep(usize),
@@ -185,8 +190,18 @@ impl Packet {
             (world.mac(vpc, self.at.or(receiver).unwrap_or(0)), world.mac(vpc, by))
         };
         let addressed = if self.stale { first } else { world };
-        let source = addressed.address(vpc, sender, v6);
-        let destination = addressed.address(vpc, receiver, v6);
+        let (mut source, mut destination) =
+            (addressed.address(vpc, sender, v6), addressed.address(vpc, receiver, v6));
+        for twist in &self.twists {
+            let Twist::Mapped { source: from, destination: to } = twist else { continue };
+            let mapped = |interface| format!("::ffff:{}", addressed.address(vpc, interface, false));
+            if v6 && *from {
+                source = mapped(sender);
+            }
+            if v6 && *to {
+                destination = mapped(receiver);
+            }
+        }
         let inner = match self.kind {
             Kind::Ask(asked) => self.question(asked, by % 2, &inner_macs, &source, &destination),
             Kind::Full { more } => {
@@ -532,6 +547,8 @@ fn twist() -> BoxedStrategy<Twist> {
         2 => prop::sample::select(vec![
             "hopopts()", "destopts()", "routing()", "fragment(id=3)", "ah(data=0x000000000000000000000000)",
         ]).prop_map(Twist::Extension),
+        2 => prop_oneof![Just((true, true)), Just((true, false)), Just((false, true))]
+            .prop_map(|(source, destination)| Twist::Mapped { source, destination }),
         1 => Just(Twist::SourceMac),
         1 => prop::sample::select(vec![
             "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "02:00:00:00:00:98", "02:00:00:00:00:00",
@@ -620,6 +637,38 @@ pub fn calm_steps() -> BoxedStrategy<Vec<Timed>> {
             let open = flows.iter().map(|flow| Timed { gap: 0, step: Step::Open(*flow) });
             let packets = packets.into_iter().map(|(flow, reverse, gap)| {
                 let packet = Packet::plain(*flow.get(&flows), reverse, "A");
+                Timed { gap, step: Step::Packet(packet) }
+            });
+            open.chain(packets).collect()
+        })
+        .boxed()
+}
+
+/// Few TCP connections, and anything that may be in the way of control bits, up to timeouts and past them.
+pub fn tcp_lives() -> BoxedStrategy<Vec<Timed>> {
+    let flow = (flow(), 0..INTERFACES).prop_map(|(flow, to)| Flow {
+        to: Some(to),
+        tcp: true,
+        port: 1000,
+        ..flow
+    });
+    let flags = prop::sample::select(vec![
+        "S", "S", "SA", "SA", "A", "A", "A", "A", "PA", "FA", "FA", "R", "RA", "F", "SF", "FSA",
+        "SR", "P",
+    ]);
+    let packet = (any::<prop::sample::Index>(), any::<bool>(), flags, gap());
+    (prop::collection::vec(flow, 1..3), prop::collection::vec(packet, 4..40))
+        .prop_map(|(flows, packets)| {
+            // One that nobody has answered yet, and one that is established.
+            let open = flows.iter().enumerate().map(|(number, flow)| {
+                let step = match number {
+                    0 => Step::Packet(Packet::plain(*flow, false, "S")),
+                    _ => Step::Open(*flow),
+                };
+                Timed { gap: 0, step }
+            });
+            let packets = packets.into_iter().map(|(flow, reverse, flags, gap)| {
+                let packet = Packet::plain(*flow.get(&flows), reverse, flags);
                 Timed { gap, step: Step::Packet(packet) }
             });
             open.chain(packets).collect()

@@ -1,7 +1,7 @@
 //! What the contract, `p4/pipeline.p4`, makes of packets and changes of intent, one by one; compared with a replay.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::Path;
 
 use cli::replay::{Departure, Event, EventKind, Flow, Input, Output};
@@ -118,7 +118,7 @@ impl<'p> Contract<'p> {
     fn questions(&mut self) -> Vec<(u64, IpAddr)> {
         let neighbors = self.machine.neighbors().expect("the contract knows neighbours");
         let questions = neighbors.take_questions();
-        questions.iter().map(|question| (question.time, address(question.address))).collect()
+        questions.iter().map(|question| (question.time, question.address)).collect()
     }
 
     /// What happened to connections until `time`, as cases write it.
@@ -209,12 +209,6 @@ fn removal(reason: Removal) -> RemovalReason {
     }
 }
 
-/// An address of the contract, which writes IPv4 as `::ffff:a.b.c.d`.
-fn address(address: u128) -> IpAddr {
-    let address = Ipv6Addr::from_bits(address);
-    address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)
-}
-
 /// A connection as replays show it.
 fn flow(names: &HashMap<u32, String>, first: &conntrack::Key) -> Flow {
     let tuple = first.tuple;
@@ -228,8 +222,8 @@ fn flow(names: &HashMap<u32, String>, first: &conntrack::Key) -> Flow {
     Flow {
         interface: names.get(&first.zone.interface).cloned().unwrap_or_default(),
         protocol,
-        source: address(tuple.source),
-        destination: address(tuple.destination),
+        source: tuple.source,
+        destination: tuple.destination,
         source_port: tuple.source_port,
         destination_port,
     }

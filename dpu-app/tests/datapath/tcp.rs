@@ -59,14 +59,14 @@ fn half_open_lasts_30_seconds() {
 }
 
 #[test]
-fn a_bare_ack_from_the_responder_changes_nothing() {
+fn a_bare_ack_from_the_responder_keeps_it_half_open() {
     let mut world = World::new();
     assert_eq!(a(&mut world, "S"), None);
     world.at(29);
     assert_eq!(b(&mut world, "A"), None);
     assert_eq!(a(&mut world, "A"), None);
-    world.at(30);
-    assert_eq!(world.removed(1), [(Expired, 30)]);
+    world.at(59);
+    assert_eq!(world.removed(1), [(Expired, 59)]);
     assert_eq!(b(&mut world, "SA"), Some(DropReason::TcpNotSyn));
 }
 

@@ -1,5 +1,7 @@
 //! Fragments follow their first one.
 
+use std::net::IpAddr;
+
 use super::{Key, Limits, Zone};
 use crate::interpreter::Time;
 
@@ -21,9 +23,9 @@ pub struct Fragment {
     /// Where they come from.
     pub zone: Zone,
     /// Source address.
-    pub source: u128,
+    pub source: IpAddr,
     /// Destination address.
-    pub destination: u128,
+    pub destination: IpAddr,
     /// The packet's identification.
     pub identification: u32,
     /// And of which family.

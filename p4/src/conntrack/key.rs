@@ -1,5 +1,7 @@
 //! What a direction of a connection is known by.
 
+use std::net::IpAddr;
+
 /// Where a packet comes from: from an interface's VM, or from the network to that interface.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Zone {
@@ -9,27 +11,19 @@ pub struct Zone {
     pub from_network: bool,
 }
 
-/// Addresses (IPv4 as `::ffff:a.b.c.d`), protocol and ports; of an ICMP echo the identifier and the message type.
+/// Addresses, protocol and ports; of an ICMP echo the identifier and the message type.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Tuple {
     /// Source address.
-    pub source: u128,
+    pub source: IpAddr,
     /// Destination address.
-    pub destination: u128,
+    pub destination: IpAddr,
     /// IP protocol.
     pub protocol: u8,
     /// Source port; 0 where there are none.
     pub source_port: u16,
     /// Destination port; 0 where there are none.
     pub destination_port: u16,
-}
-
-impl Tuple {
-    /// Whether it is of IPv4, whose addresses are written as `::ffff:a.b.c.d`.
-    #[must_use]
-    pub fn is_ipv4(&self) -> bool {
-        self.source >> 32 == 0xffff
-    }
 }
 
 /// One direction of a connection.

@@ -233,7 +233,7 @@ impl Conntrack {
     pub fn create(&mut self, connection: Connection, flags: TcpFlags, now: Time) -> bool {
         self.expire(now);
         let tuple = connection.first.tuple;
-        let icmp = if tuple.is_ipv4() { ICMP } else { ICMPV6 };
+        let icmp = if tuple.source.is_ipv4() { ICMP } else { ICMPV6 };
         let life = match tuple.protocol {
             TCP if flags.opens() => Life::Tcp(Tcp::opened()),
             TCP => Life::Tcp(Tcp::picked_up(flags)),

@@ -1,9 +1,10 @@
 //! Values and sets as written in entries.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ethnum::U256;
 
+use crate::address;
 use crate::bits::Bits;
 use crate::program::{Key, Program, Set, Type};
 use crate::value::Value;
@@ -39,14 +40,16 @@ fn number(text: &str, width: u32) -> Option<Bits> {
     if let Ok(address) = text.parse::<Ipv4Addr>() {
         return match width {
             32 => Bits::exact(32, u32::from(address)),
-            128 => Bits::exact(128, u128::from(address.to_ipv6_mapped())),
+            address::WIDTH => Some(address::bits(address.into())),
             _ => None,
         };
     }
-    if width == 128
-        && let Ok(address) = text.parse::<Ipv6Addr>()
-    {
-        return Bits::exact(128, u128::from(address));
+    if let Ok(address) = text.parse::<Ipv6Addr>() {
+        return match width {
+            128 => Bits::exact(128, u128::from(address)),
+            address::WIDTH => Some(address::bits(address.into())),
+            _ => None,
+        };
     }
     if width == 48 && text.matches(':').count() == 5 {
         let mut value = 0_u64;
@@ -77,9 +80,13 @@ pub fn set(program: &Program, key: &Key, text: &str) -> Result<Set, String> {
     }
     if let Some((number, length)) = text.split_once('/') {
         let given: u32 = length.parse().map_err(|_| format!("`{length}` is no prefix length"))?;
-        // The prefix of an IPv4 address that is written as IPv6 begins behind ::ffff.
-        let mapped = key.width == 128 && number.parse::<Ipv4Addr>().is_ok();
-        let length = if mapped { given + 96 } else { given };
+        // In front of an address of either family stands which it is of.
+        let before = match number.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) if key.width == address::WIDTH => address::WIDTH - 32,
+            Ok(IpAddr::V6(_)) if key.width == address::WIDTH => address::WIDTH - 128,
+            _ => 0,
+        };
+        let length = given.saturating_add(before);
         if length > key.width {
             return Err(format!("the prefix of `{text}` is too long"));
         }
@@ -132,8 +139,17 @@ mod tests {
     fn addresses_of_all_kinds() {
         let value = |width, value: u128| Ok(Set::Value(Value::bits(width, value)));
         assert_eq!(read(32, MatchKind::Exact, "10.0.0.1"), value(32, 0x0a00_0001));
-        assert_eq!(read(128, MatchKind::Exact, "10.0.0.1"), value(128, 0xffff_0a00_0001));
         assert_eq!(read(128, MatchKind::Exact, "::1"), value(128, 1));
+        for (address, number) in [
+            ("10.0.0.1", "0x040000000000000000000000000a000001"),
+            ("::1", "0x0600000000000000000000000000000001"),
+            ("::ffff:10.0.0.1", "0x0600000000000000000000ffff0a000001"),
+        ] {
+            let number = read(136, MatchKind::Exact, number);
+            assert_eq!(read(136, MatchKind::Exact, address), number, "{address}");
+        }
+        assert!(read(128, MatchKind::Exact, "10.0.0.1").is_err());
+        assert!(read(32, MatchKind::Exact, "::1").is_err());
         assert_eq!(read(48, MatchKind::Exact, "02:00:00:00:00:0a"), value(48, 0x0200_0000_000a));
         assert!(read(16, MatchKind::Exact, "0x10000").is_err());
     }
@@ -143,11 +159,16 @@ mod tests {
         let mask = |value: u128, mask: u128| {
             Ok(Set::Mask(Bits::truncate(128, value), Bits::truncate(128, mask)))
         };
-        let prefix = u128::MAX << 24;
         assert_eq!(
-            read(128, MatchKind::LongestPrefix, "10.0.0.0/8"),
-            mask(0xffff_0a00_0000, prefix)
+            read(136, MatchKind::LongestPrefix, "10.0.0.0/8"),
+            read(
+                136,
+                MatchKind::LongestPrefix,
+                "0x040000000000000000000000000a000000&&&0xffffffffffffffffffffffffffff000000"
+            )
         );
+        assert!(read(136, MatchKind::LongestPrefix, "10.0.0.0/33").is_err());
+        assert!(read(136, MatchKind::LongestPrefix, "::/129").is_err());
         assert_eq!(read(128, MatchKind::LongestPrefix, "::/0"), mask(0, 0));
         assert!(read(128, MatchKind::LongestPrefix, "10.0.0.1/8").is_err());
         assert!(read(32, MatchKind::LongestPrefix, "10.0.0.0/33").is_err());

@@ -74,19 +74,16 @@ pub(crate) fn transition(state: TcpState, direction: FlowDirection, flags: TcpFl
         return Transition::Enter(TcpState::RESET);
     }
     let (syn, ack) = (flags.contains(TcpFlags::SYN), flags.contains(TcpFlags::ACK));
-    let fin = flags.contains(TcpFlags::FIN) && !syn;
+    let fin = flags.contains(TcpFlags::FIN);
     let next = match state {
-        SynSent => match direction {
-            Forward if syn && !ack => SynSent,
-            Reverse if syn => SynReceived,
-            _ => return Transition::Ignore,
-        },
-        SynReceived if fin => Closing(direction),
+        SynSent | SynReceived if fin => Closing(direction),
+        SynSent if direction == Reverse && syn => SynReceived,
+        SynSent => SynSent,
         SynReceived if direction == Forward && ack => Established,
         SynReceived => SynReceived,
         Closing(_) | TimeWait | Reset { .. } if opens(flags) => return Transition::StartAnew,
         // RFC 5961: endpoints answer it with a challenge and carry on.
-        Established | Closing(_) | TimeWait if syn => return Transition::Ignore,
+        Established if syn => return Transition::Ignore,
         Established if fin => Closing(direction),
         Established => Established,
         Closing(first) if fin && first != direction => TimeWait,
@@ -134,10 +131,11 @@ mod tests {
         const RESET: TcpState = TcpState::RESET;
         for (state, direction, letters, expected) in [
             (SynSent, F, "S", Enter(SynSent)),
-            (SynSent, F, "A", Ignore),
-            (SynSent, F, "SA", Ignore),
-            (SynSent, R, "A", Ignore),
-            (SynSent, R, "FA", Ignore),
+            (SynSent, F, "A", Enter(SynSent)),
+            (SynSent, F, "SA", Enter(SynSent)),
+            (SynSent, R, "A", Enter(SynSent)),
+            (SynSent, F, "FA", Enter(Closing(F))),
+            (SynSent, R, "FSA", Enter(Closing(R))),
             (SynSent, R, "SA", Enter(SynReceived)),
             (SynSent, R, "S", Enter(SynReceived)),
             (SynSent, R, "RA", Enter(RESET)),
@@ -162,7 +160,9 @@ mod tests {
             (Closing(R), F, "FA", Enter(TimeWait)),
             (Closing(F), F, "SE", StartAnew),
             (Closing(F), R, "S", StartAnew),
-            (Closing(F), R, "SA", Ignore),
+            (Closing(F), R, "SA", Enter(Closing(F))),
+            (Closing(F), R, "FSA", Enter(TimeWait)),
+            (Established, F, "SF", Ignore),
             (TimeWait, F, "A", Enter(TimeWait)),
             (TimeWait, R, "FA", Enter(TimeWait)),
             (TimeWait, F, "S", StartAnew),

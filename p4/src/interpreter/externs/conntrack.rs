@@ -1,6 +1,7 @@
 //! `Conntrack`: between the values of a program and the reference of connection tracking.
 
 use super::LoadError;
+use crate::address::{self, address};
 use crate::conntrack::{
     Connection, Conntrack, Family, First, Fragment, Key, Removal, TcpFlags, Tuple, Zone,
 };
@@ -141,8 +142,8 @@ fn zone(value: &Value) -> Zone {
 fn tuple(value: &Value) -> Tuple {
     let fields = fields(value);
     Tuple {
-        source: number(&fields[0]),
-        destination: number(&fields[1]),
+        source: address(fields[0].as_bits()),
+        destination: address(fields[1].as_bits()),
         protocol: number(&fields[2]) as u8,
         source_port: number(&fields[3]) as u16,
         destination_port: number(&fields[4]) as u16,
@@ -158,8 +159,8 @@ fn fragment(value: &Value) -> Fragment {
     let fields = fields(value);
     Fragment {
         zone: zone(&fields[0]),
-        source: number(&fields[1]),
-        destination: number(&fields[2]),
+        source: address(fields[1].as_bits()),
+        destination: address(fields[2].as_bits()),
         identification: number(&fields[4]) as u32,
         family: if fields[5].as_boolean() {
             Family::V6
@@ -171,8 +172,8 @@ fn fragment(value: &Value) -> Fragment {
 
 fn show_tuple(tuple: &Tuple) -> Vec<Value> {
     vec![
-        Value::bits(128, tuple.source),
-        Value::bits(128, tuple.destination),
+        Value::Bits(address::bits(tuple.source)),
+        Value::Bits(address::bits(tuple.destination)),
         Value::bits(8, tuple.protocol),
         Value::bits(16, tuple.source_port),
         Value::bits(16, tuple.destination_port),

@@ -1,5 +1,6 @@
 //! `Neighbors`: between the values of a program and the reference of the underlay's neighbours.
 
+use crate::address::address;
 use crate::interpreter::Time;
 use crate::neighbors::{Neighbors, Told};
 use crate::value::Value;
@@ -11,7 +12,7 @@ pub fn call(
     arguments: &mut [Value],
     now: Time,
 ) -> Result<Value, String> {
-    let address = arguments[0].as_bits().value().as_u128();
+    let address = address(arguments[0].as_bits());
     match method {
         "resolve" => {
             let mac = neighbors.resolve(address, now);
