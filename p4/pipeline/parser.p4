@@ -18,7 +18,8 @@ error {
     WrongHeaderOrder,
     TooManyHeaders,
     WrongFragment,
-    WrongOptions
+    WrongOptions,
+    ErrorInError
 }
 
 bool is_ipv4_over_ethernet(in arp_t arp) {
@@ -499,12 +500,16 @@ parser PenstockParser(packet_in packet, out headers_t headers, inout metadata_t 
             (false, ICMP_ECHO) : quoted_echo;
             (true, ICMPV6_ECHO) : quoted_echo;
             (true, ICMPV6_ECHO_REPLY) : quoted_echo;
-            /* Nobody tells of errors in errors (RFC 1122, section 3.2.2; RFC 4443, section 2.4 (e)). */
-            (false, 3 .. 5) : reject;
-            (false, 11 .. 12) : reject;
-            (true, 0 .. 127) : reject;
+            (false, 3 .. 5) : quoted_error;
+            (false, 11 .. 12) : quoted_error;
+            (true, 0 .. 127) : quoted_error;
             default : accept;
         }
+    }
+    /* Nobody tells of errors in errors (RFC 1122, section 3.2.2; RFC 4443, section 2.4 (e)). `reject` alone names no error. */
+    state quoted_error {
+        verify(false, error.ErrorInError);
+        transition reject;
     }
     state quoted_echo {
         metadata.quoted_source_port = headers.quoted_transport.word_2;
