@@ -59,6 +59,13 @@ struct ObjectKind {
     destroy: [&'static str; 2],
 }
 
+/// Whether testpmd tells of an event, which it does whenever one comes: it is heard, and is part of no command's answer.
+fn is_event(line: &str) -> bool {
+    line.strip_prefix("Port ").and_then(|rest| rest.split_once(": ")).is_some_and(|(port, what)| {
+        port.parse::<u16>().is_ok() && what.trim_end().ends_with(" event")
+    })
+}
+
 /// In the order in which they must go.
 const OBJECTS: [ObjectKind; 4] = [
     ObjectKind { name: "Template table", destroy: ["flow template_table", "destroy table"] },
@@ -134,8 +141,11 @@ impl Session {
         let (output, received) = verbose::split(&output.replace('\r', ""));
         self.received.extend(received);
         self.printed.push_str(&output);
-        let mut lines: Vec<&str> =
-            output.lines().map(|text| text.trim_start_matches("testpmd> ")).collect();
+        let mut lines: Vec<&str> = output
+            .lines()
+            .map(|text| text.trim_start_matches("testpmd> "))
+            .filter(|text| !is_event(text))
+            .collect();
         if let Some(echo) = lines.iter().position(|text| text.trim() == line) {
             lines.remove(echo);
         }
@@ -280,5 +290,20 @@ impl Session {
             std::thread::sleep(PAUSE);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_no_answers() {
+        assert!(
+            is_event("Port 1: flow aged event") && is_event("Port 12: link state change event")
+        );
+        for answer in ["Port 1 total aged flows: 1", "Flow rule #0 created", "Port x: no event"] {
+            assert!(!is_event(answer), "{answer}");
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! A DPU's certificate authority: made at the DPU's first start, for this DPU and its hosts alone.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rcgen::{
@@ -17,11 +16,12 @@ use time::OffsetDateTime;
 
 use crate::clock::Moment;
 use crate::credentials::{Credentials, CredentialsError, NewKey};
-use crate::file;
+use crate::file::{self, FileError};
 use crate::identity::{Identity, NodeName};
 use crate::token::Digest;
 
 const FILE: &str = "authority.pem";
+const MENDING: &str = "restore it, or remove it and enrol all hosts anew";
 /// How long an authority lives: longer than the card it is on.
 const AUTHORITY_LIFETIME: Duration = Duration::from_hours(20 * 365 * 24);
 /// Certificates are valid from so long before they are signed: clocks differ.
@@ -32,22 +32,9 @@ const REQUEST_LIMIT: usize = 4096;
 /// Why there is no authority, or it signs nothing.
 #[derive(Debug, Error)]
 pub enum AuthorityError {
-    /// The disk says no.
-    #[error("{}: {error}", path.display())]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// It is not what this program writes.
-    #[error("{}: {message}; restore it, or remove it and enrol all hosts anew", path.display())]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
+    /// Its file.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A request that cannot be granted.
     #[error("this is no signing request with a key of a known kind, signed with that key")]
     Request,
@@ -88,10 +75,12 @@ impl Authority {
     /// When it cannot be read or made. One that is damaged is never replaced: its hosts would be locked out silently.
     pub fn open(directory: &Path, node: NodeName, now: Moment) -> Result<Self, AuthorityError> {
         let path = directory.join(FILE);
-        let failed = |error| AuthorityError::Io { path: path.clone(), error };
-        if let Some(bytes) = file::read(&path).map_err(failed)? {
-            return Self::parse(&bytes, node)
-                .map_err(|message| AuthorityError::Content { path, message });
+        let content = |message| {
+            let path = path.clone();
+            AuthorityError::File(FileError::Content { path, message, mending: MENDING })
+        };
+        if let Some(bytes) = file::read(&path)? {
+            return Self::parse(&bytes, node).map_err(content);
         }
         let key = KeyPair::generate().map_err(make)?;
         let mut params = CertificateParams::default();
@@ -102,11 +91,10 @@ impl Authority {
         params.not_before = date(now.before(CLOCK_TOLERANCE))?;
         params.not_after = date(now + AUTHORITY_LIFETIME)?;
         let certificate = params.self_signed(&key).map_err(make)?;
-        let content = key.serialize_pem() + &certificate.pem();
-        file::replace(&path, content.as_bytes()).map_err(failed)?;
+        let pem = key.serialize_pem() + &certificate.pem();
+        file::replace(&path, pem.as_bytes())?;
         // As the next start will have it.
-        Self::parse(content.as_bytes(), node)
-            .map_err(|message| AuthorityError::Content { path, message })
+        Self::parse(pem.as_bytes(), node).map_err(content)
     }
 
     fn parse(pem: &[u8], node: NodeName) -> Result<Self, String> {
@@ -248,7 +236,7 @@ mod tests {
             fs::write(&file, spoilt).unwrap();
             assert!(matches!(
                 Authority::open(directory.path(), node(), NOW),
-                Err(AuthorityError::Content { .. })
+                Err(AuthorityError::File(FileError::Content { .. }))
             ));
             assert_eq!(fs::read_to_string(&file).unwrap(), spoilt);
         }

@@ -1,7 +1,6 @@
 //! A key with its certificate, and the authority that both belong to: in one file, so that they always fit.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,28 +11,17 @@ use rustls::sign::CertifiedKey;
 use thiserror::Error;
 
 use crate::clock::Moment;
-use crate::file;
+use crate::file::{self, FileError};
 use crate::identity::{Identity, IdentityError};
+
+const MENDING: &str = "remove it and enrol this host anew";
 
 /// Why there are no credentials.
 #[derive(Debug, Error)]
 pub enum CredentialsError {
-    /// The disk says no.
-    #[error("{}: {error}", path.display())]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// It is not what this program writes.
-    #[error("{}: {message}; remove it and enrol this host anew", path.display())]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
+    /// Their file.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// No key, or no request for it.
     #[error("no key can be made: {0}")]
     Key(String),
@@ -126,10 +114,11 @@ impl Credentials {
     /// # Errors
     /// When it cannot be read, or is something else.
     pub fn load(path: &Path) -> Result<Option<Self>, CredentialsError> {
-        let failed = |error| CredentialsError::Io { path: path.to_owned(), error };
-        let Some(bytes) = file::read(path).map_err(failed)? else { return Ok(None) };
-        let content =
-            |message: String| CredentialsError::Content { path: path.to_owned(), message };
+        let Some(bytes) = file::read(path)? else { return Ok(None) };
+        let content = |message: String| {
+            let path = path.to_owned();
+            CredentialsError::File(FileError::Content { path, message, mending: MENDING })
+        };
         let key = PrivatePkcs8KeyDer::from_pem_slice(&bytes)
             .map_err(|error| content(format!("no key: {error}")))?;
         let key = KeyPair::try_from(&key).map_err(|error| content(format!("no key: {error}")))?;
@@ -153,8 +142,7 @@ impl Credentials {
         let content = self.key.serialize_pem()
             + &certificate(&self.certificate)
             + &certificate(&self.authority);
-        file::replace(path, content.as_bytes())
-            .map_err(|error| CredentialsError::Io { path: path.to_owned(), error })
+        Ok(file::replace(path, content.as_bytes())?)
     }
 
     /// Whose they are.

@@ -3,16 +3,45 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
 
 /// Owner only.
 const MODE: u32 = 0o600;
+
+/// Why a file cannot be read or kept.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// The disk says no.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It is not what this program writes.
+    #[error("{}: {message}; {mending}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+        /// What to do about it.
+        mending: &'static str,
+    },
+}
 
 /// Replaces a file; its directory is made where there is none. After this it is there, whatever happens to the machine.
 ///
 /// # Errors
 /// When the disk says no; then there is the file that was there before.
-pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    try_replace(path, content).map_err(|error| FileError::Io { path: path.to_owned(), error })
+}
+
+fn try_replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
     let mut new = path.as_os_str().to_owned();
@@ -33,11 +62,11 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(FileError::Io { path: path.to_owned(), error }),
     }
 }
 

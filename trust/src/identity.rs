@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use crate::name::{name, shortened};
+
 /// A text or certificate that says of nobody who they are.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum IdentityError {
@@ -28,12 +30,8 @@ pub enum IdentityError {
     Certificate,
 }
 
-fn shortened(text: &str) -> String {
-    text.chars().take(120).flat_map(char::escape_debug).collect()
-}
-
 /// As names of intent's objects are.
-fn checked(text: &str) -> Result<String, IdentityError> {
+fn is_name(text: &str) -> bool {
     let is_label = |label: &str| {
         let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         !label.is_empty()
@@ -41,66 +39,17 @@ fn checked(text: &str) -> Result<String, IdentityError> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    if text.len() <= 63 && text.split('.').all(is_label) {
-        Ok(text.to_owned())
-    } else {
-        Err(IdentityError::Name(shortened(text)))
-    }
-}
-
-macro_rules! name {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
-
-        impl $name {
-            /// As text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = IdentityError;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                checked(text).map(Self)
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = IdentityError;
-
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> Self {
-                name.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
+    text.len() <= 63 && text.split('.').all(is_label)
 }
 
 name! {
     /// The name of a host, as its DPU's operator calls it.
-    HostName
+    HostName, is_name, IdentityError::Name as IdentityError
 }
 
 name! {
     /// The Node of intent that a DPU is.
-    NodeName
+    NodeName, is_name, IdentityError::Name as IdentityError
 }
 
 /// The how-manieth enrolment of a host: a new one makes all certificates of those before useless.

@@ -1,42 +1,20 @@
 //! Which VM a host gave which VF to, as the DPU agreed to it. On disk before the host is told.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use packet::Mac;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use crate::file;
+use crate::file::FileError;
 use crate::identity::HostName;
+use crate::kept::Kept;
 use crate::refusal::Refusal;
 use crate::vf::VfId;
 use crate::vm::{VmInterface, VmName};
 
 const FILE: &str = "host-leases.json";
-const FORMAT: u32 = 1;
-
-/// Why leases cannot be read or kept.
-#[derive(Debug, Error)]
-pub enum LeasesError {
-    /// The disk says no.
-    #[error("{}: {error}", path.display())]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// It is not what this program writes.
-    #[error("{}: {message}; remove it: hosts say again what they have", path.display())]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
-}
+const MENDING: &str = "remove it: hosts say again what they have";
 
 /// What a VF was given for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,62 +37,28 @@ pub struct OfHost {
     leases: BTreeMap<VfId, HostLease>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    format: u32,
-    hosts: BTreeMap<HostName, OfHost>,
-}
-
 /// See the module.
 #[derive(Debug)]
-pub struct LeaseBook {
-    path: PathBuf,
-    document: Document,
-}
+pub struct LeaseBook(Kept<BTreeMap<HostName, OfHost>>);
 
 impl LeaseBook {
     /// Those that are kept in a directory.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn open(directory: &Path) -> Result<Self, LeasesError> {
-        let path = directory.join(FILE);
-        let read = file::read(&path);
-        let read = read.map_err(|error| LeasesError::Io { path: path.clone(), error })?;
-        let document = match read {
-            None => Document { format: FORMAT, hosts: BTreeMap::new() },
-            Some(bytes) => {
-                let content = |message| LeasesError::Content { path: path.clone(), message };
-                let document: Document =
-                    serde_json::from_slice(&bytes).map_err(|error| content(error.to_string()))?;
-                if document.format != FORMAT {
-                    let message = format!("it has format {}, not {FORMAT}", document.format);
-                    return Err(content(message));
-                }
-                document
-            }
-        };
-        Ok(Self { path, document })
-    }
-
-    fn keep(&mut self, document: Document) -> Result<(), LeasesError> {
-        let failed = |error| LeasesError::Io { path: self.path.clone(), error };
-        let text = serde_json::to_vec_pretty(&document).map_err(io::Error::from).map_err(failed)?;
-        file::replace(&self.path, &text).map_err(failed)?;
-        self.document = document;
-        Ok(())
+    pub fn open(directory: &Path) -> Result<Self, FileError> {
+        Kept::open(directory.join(FILE), MENDING).map(Self)
     }
 
     /// A host's.
     pub fn of(&self, host: &HostName) -> impl Iterator<Item = (&VfId, &HostLease)> {
-        self.document.hosts.get(host).into_iter().flat_map(|of| &of.leases)
+        self.0.record.get(host).into_iter().flat_map(|of| &of.leases)
     }
 
     /// The last version of a host's desired state that was heard of.
     #[must_use]
     pub fn version(&self, host: &HostName) -> u64 {
-        self.document.hosts.get(host).map_or(0, |of| of.version)
+        self.0.record.get(host).map_or(0, |of| of.version)
     }
 
     /// Refuses changes of a host up to this version from now on. Not on disk: calls that are on their way end with the
@@ -123,7 +67,7 @@ impl LeaseBook {
         // A host that has nothing needs no entry.
         let known = self.version(host);
         if version > known {
-            self.document.hosts.entry(host.clone()).or_default().version = version;
+            self.0.record.entry(host.clone()).or_default().version = version;
         }
     }
 
@@ -141,7 +85,7 @@ impl LeaseBook {
         if version <= self.version(host) {
             return Err(Refusal::StaleVersion);
         }
-        let there = self.document.hosts.get(host).and_then(|of| of.leases.get(vf));
+        let there = self.0.record.get(host).and_then(|of| of.leases.get(vf));
         match (there, lease) {
             (None, None) => Ok(false),
             (Some(there), Some(lease)) if there == lease => Ok(false),
@@ -164,27 +108,27 @@ impl LeaseBook {
         version: u64,
         vf: &VfId,
         lease: Option<HostLease>,
-    ) -> Result<(), LeasesError> {
-        let mut document = self.document.clone();
-        let of = document.hosts.entry(host.clone()).or_default();
+    ) -> Result<(), FileError> {
+        let mut record = self.0.record.clone();
+        let of = record.entry(host.clone()).or_default();
         of.version = version;
         match lease {
             Some(lease) => of.leases.insert(vf.clone(), lease),
             None => of.leases.remove(vf),
         };
-        self.keep(document)
+        self.0.replace(record)
     }
 
     /// Forgets all of a host: it begins anew, or is gone.
     ///
     /// # Errors
     /// When it cannot be kept; then nothing is forgotten.
-    pub fn forget(&mut self, host: &HostName) -> Result<(), LeasesError> {
-        let mut document = self.document.clone();
-        if document.hosts.remove(host).is_none() {
+    pub fn forget(&mut self, host: &HostName) -> Result<(), FileError> {
+        let mut record = self.0.record.clone();
+        if record.remove(host).is_none() {
             return Ok(());
         }
-        self.keep(document)
+        self.0.replace(record)
     }
 }
 
@@ -235,11 +179,8 @@ mod tests {
         let mut book = LeaseBook::open(directory.path()).unwrap();
         let host: HostName = "gpu-17".parse().unwrap();
         let vf: VfId = "-/02:00:00:00:01:00/vf0".parse().unwrap();
-        book.path = directory.path().join("missing\0");
+        book.0.path = directory.path().join("missing\0");
         assert!(book.change(&host, 1, &vf, Some(lease("vm-1", 1))).is_err());
         assert_eq!((book.of(&host).count(), book.version(&host)), (0, 0));
-        std::fs::write(directory.path().join(FILE), "{\"format\": 2, \"hosts\": {}}").unwrap();
-        let error = LeaseBook::open(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("it has format 2, not 1"), "{error}");
     }
 }

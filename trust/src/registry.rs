@@ -1,21 +1,21 @@
 //! The hosts that a DPU knows, and the tokens it gave out. On disk before anything follows from it.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::clock::Moment;
-use crate::file;
+use crate::file::FileError;
 use crate::identity::{Enrolment, HostName};
+use crate::kept::Kept;
 use crate::refusal::Refusal;
 use crate::token::{Digest, Secret, TokenError};
 
 const FILE: &str = "hosts.json";
-const VERSION: u32 = 1;
+const MENDING: &str = "restore it, or remove it and enrol all hosts anew";
 /// Tokens that may be open, or remembered, at a time.
 const MOST_TOKENS: usize = 1000;
 /// How long it is remembered that a token existed, after its time.
@@ -24,22 +24,9 @@ const MEMORY: Duration = Duration::from_hours(7 * 24);
 /// Why hosts cannot be read or kept.
 #[derive(Debug, Error)]
 pub enum RegistryError {
-    /// The disk says no.
-    #[error("{}: {error}", path.display())]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// It is not what this program writes.
-    #[error("{}: {message}; restore it, or remove it and enrol all hosts anew", path.display())]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
+    /// Their file.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Too many.
     #[error(
         "there are {MOST_TOKENS} enrolment tokens already; use some, or wait until they expire"
@@ -76,20 +63,16 @@ struct TokenRecord {
     used: bool,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
-    version: u32,
+struct Record {
     hosts: BTreeMap<HostName, HostRecord>,
     tokens: Vec<TokenRecord>,
 }
 
 /// See the module.
 #[derive(Debug)]
-pub struct Registry {
-    path: PathBuf,
-    document: Document,
-}
+pub struct Registry(Kept<Record>);
 
 impl Registry {
     /// Those that are kept in a directory.
@@ -97,36 +80,20 @@ impl Registry {
     /// # Errors
     /// When they cannot be read.
     pub fn open(directory: &Path) -> Result<Self, RegistryError> {
-        let path = directory.join(FILE);
-        let read = file::read(&path);
-        let read = read.map_err(|error| RegistryError::Io { path: path.clone(), error })?;
-        let document = match read {
-            Some(bytes) => parse(&bytes)
-                .map_err(|message| RegistryError::Content { path: path.clone(), message })?,
-            None => Document { version: VERSION, hosts: BTreeMap::new(), tokens: Vec::new() },
-        };
-        Ok(Self { path, document })
-    }
-
-    fn keep(&mut self, document: Document) -> Result<(), RegistryError> {
-        let failed = |error| RegistryError::Io { path: self.path.clone(), error };
-        let text = serde_json::to_vec_pretty(&document).map_err(io::Error::from).map_err(failed)?;
-        file::replace(&self.path, &text).map_err(failed)?;
-        self.document = document;
-        Ok(())
+        Ok(Self(Kept::open(directory.join(FILE), MENDING)?))
     }
 
     /// All hosts that were ever enrolled, or may.
     #[must_use]
     pub const fn hosts(&self) -> &BTreeMap<HostName, HostRecord> {
-        &self.document.hosts
+        &self.0.record.hosts
     }
 
     /// Until when the last open token of a host is good.
     #[must_use]
     pub fn token_until(&self, host: &HostName, now: Moment) -> Option<Moment> {
         let open = |token: &&TokenRecord| token.host == *host && !token.used && now < token.expires;
-        self.document.tokens.iter().filter(open).map(|token| token.expires).max()
+        self.0.record.tokens.iter().filter(open).map(|token| token.expires).max()
     }
 
     /// A token's secret for a host.
@@ -139,20 +106,20 @@ impl Registry {
         now: Moment,
         lifetime: Duration,
     ) -> Result<Secret, RegistryError> {
-        let mut document = self.document.clone();
-        document.tokens.retain(|token| now < token.expires + MEMORY);
-        if document.tokens.len() >= MOST_TOKENS {
+        let mut record = self.0.record.clone();
+        record.tokens.retain(|token| now < token.expires + MEMORY);
+        if record.tokens.len() >= MOST_TOKENS {
             return Err(RegistryError::TooManyTokens);
         }
         let secret = Secret::random()?;
-        document.tokens.push(TokenRecord {
+        record.tokens.push(TokenRecord {
             hash: secret.hash(),
             host: host.clone(),
             expires: now + lifetime,
             used: false,
         });
-        document.hosts.entry(host.clone()).or_default();
-        self.keep(document)?;
+        record.hosts.entry(host.clone()).or_default();
+        self.0.replace(record)?;
         Ok(secret)
     }
 
@@ -167,8 +134,8 @@ impl Registry {
         now: Moment,
     ) -> Result<Result<(HostName, Enrolment), Refusal>, RegistryError> {
         let hash = secret.hash();
-        let mut document = self.document.clone();
-        let Some(token) = document.tokens.iter_mut().find(|token| token.hash == hash) else {
+        let mut record = self.0.record.clone();
+        let Some(token) = record.tokens.iter_mut().find(|token| token.hash == hash) else {
             return Ok(Err(Refusal::TokenUnknown));
         };
         if token.used {
@@ -179,10 +146,10 @@ impl Registry {
         }
         token.used = true;
         let host = token.host.clone();
-        let record = document.hosts.entry(host.clone()).or_default();
-        let enrolment = Enrolment(record.enrolment.0 + 1);
-        *record = HostRecord { enrolment, enrolled: Some(now), revoked: None };
-        self.keep(document)?;
+        let known = record.hosts.entry(host.clone()).or_default();
+        let enrolment = Enrolment(known.enrolment.0 + 1);
+        *known = HostRecord { enrolment, enrolled: Some(now), revoked: None };
+        self.0.replace(record)?;
         Ok(Ok((host, enrolment)))
     }
 
@@ -191,7 +158,7 @@ impl Registry {
     /// # Errors
     /// Why not.
     pub fn admit(&self, host: &HostName, enrolment: Enrolment) -> Result<(), Refusal> {
-        let record = self.document.hosts.get(host).ok_or(Refusal::UnknownHost)?;
+        let record = self.0.record.hosts.get(host).ok_or(Refusal::UnknownHost)?;
         if record.revoked.is_some() {
             return Err(Refusal::Revoked);
         }
@@ -208,25 +175,13 @@ impl Registry {
     /// # Errors
     /// When there is no such host, or it cannot be kept.
     pub fn revoke(&mut self, host: &HostName, now: Moment) -> Result<(), RegistryError> {
-        let mut document = self.document.clone();
-        let record = document.hosts.get_mut(host);
-        let record = record.ok_or_else(|| RegistryError::Unknown(host.clone()))?;
-        record.revoked.get_or_insert(now);
-        document.tokens.retain(|token| token.host != *host || token.used);
-        self.keep(document)
+        let mut record = self.0.record.clone();
+        let known = record.hosts.get_mut(host);
+        let known = known.ok_or_else(|| RegistryError::Unknown(host.clone()))?;
+        known.revoked.get_or_insert(now);
+        record.tokens.retain(|token| token.host != *host || token.used);
+        Ok(self.0.replace(record)?)
     }
-}
-
-fn parse(bytes: &[u8]) -> Result<Document, String> {
-    #[derive(Deserialize)]
-    struct AnyVersion {
-        version: u32,
-    }
-    let AnyVersion { version } = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-    if version != VERSION {
-        return Err(format!("it is of version {version}, this program knows {VERSION}"));
-    }
-    serde_json::from_slice(bytes).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
@@ -271,9 +226,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut registry = Registry::open(directory.path()).unwrap();
         let secret = registry.create_token(&host(), NOW, HOUR).unwrap();
-        registry.path = directory.path().join("missing\0");
+        registry.0.path = directory.path().join("missing\0");
         assert!(registry.redeem(&secret, NOW).is_err());
-        registry.path = directory.path().join(FILE);
+        registry.0.path = directory.path().join(FILE);
         assert!(registry.redeem(&secret, NOW).unwrap().is_ok());
     }
 
@@ -305,25 +260,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut registry = Registry::open(directory.path()).unwrap();
         let record = TokenRecord { hash: Digest::of(b"x"), host: host(), expires: NOW, used: true };
-        registry.document.tokens = vec![record; MOST_TOKENS];
+        registry.0.record.tokens = vec![record; MOST_TOKENS];
         let full = registry.create_token(&host(), NOW, HOUR);
         assert!(matches!(full, Err(RegistryError::TooManyTokens)));
         assert!(registry.create_token(&host(), NOW + MEMORY, HOUR).is_ok());
-        assert_eq!(registry.document.tokens.len(), 1);
-    }
-
-    #[test]
-    fn what_is_not_understood_stops_the_program() {
-        let directory = tempfile::tempdir().unwrap();
-        for (text, expected) in [
-            ("{", "EOF"),
-            ("{\"version\": 9}", "it is of version 9"),
-            ("{\"version\": 1, \"hosts\": {}, \"tokens\": [], \"more\": 1}", "unknown field"),
-            ("{\"version\": 1, \"hosts\": {\"A\": {\"enrolment\": 1}}, \"tokens\": []}", "`A`"),
-        ] {
-            fs::write(directory.path().join(FILE), text).unwrap();
-            let error = Registry::open(directory.path()).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
+        assert_eq!(registry.0.record.tokens.len(), 1);
     }
 }

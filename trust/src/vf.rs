@@ -8,6 +8,8 @@ use packet::Mac;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::name::{name, shortened};
+
 /// A text that names no card and no VF.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum VfIdError {
@@ -24,37 +26,15 @@ pub enum VfIdError {
     VfId(String),
 }
 
-/// The serial number of a card, from its VPD or its Device Serial Number capability.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct CardSerial(String);
-
-impl CardSerial {
-    /// As text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+/// `-` alone stands for no serial number.
+fn is_serial(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    (1..=64).contains(&text.len()) && text.bytes().all(plain) && text != "-"
 }
 
-impl FromStr for CardSerial {
-    type Err = VfIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
-        // `-` alone stands for no serial number.
-        if (1..=64).contains(&text.len()) && text.bytes().all(plain) && text != "-" {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(VfIdError::Serial(text.chars().take(80).flat_map(char::escape_debug).collect()))
-        }
-    }
-}
-
-impl fmt::Display for CardSerial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+name! {
+    /// The serial number of a card, from its VPD or its Device Serial Number capability.
+    CardSerial, is_serial, VfIdError::Serial as VfIdError
 }
 
 /// The number of a VF in its PF, from 0: the `vf` of an Interface in intent.
@@ -73,9 +53,10 @@ impl FromStr for VfNumber {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits = text.strip_prefix("vf").filter(|d| *d == "0" || !d.starts_with(['0', '+']));
-        digits.and_then(|digits| digits.parse().ok()).map(Self).ok_or_else(|| {
-            VfIdError::Vf(text.chars().take(80).flat_map(char::escape_debug).collect())
-        })
+        digits
+            .and_then(|digits| digits.parse().ok())
+            .map(Self)
+            .ok_or_else(|| VfIdError::Vf(shortened(text)))
     }
 }
 
@@ -117,9 +98,7 @@ impl FromStr for VfId {
                 vf: vf.parse().ok()?,
             })
         };
-        parse().ok_or_else(|| {
-            VfIdError::VfId(text.chars().take(120).flat_map(char::escape_debug).collect())
-        })
+        parse().ok_or_else(|| VfIdError::VfId(shortened(text)))
     }
 }
 
@@ -134,20 +113,6 @@ impl TryFrom<String> for VfId {
 impl From<VfId> for String {
     fn from(id: VfId) -> Self {
         id.to_string()
-    }
-}
-
-impl TryFrom<String> for CardSerial {
-    type Error = VfIdError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<CardSerial> for String {
-    fn from(serial: CardSerial) -> Self {
-        serial.0
     }
 }
 

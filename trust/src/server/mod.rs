@@ -18,9 +18,10 @@ use crate::api::MESSAGE_LIMIT;
 use crate::api::v1::host_access_server::HostAccessServer;
 use crate::authority::{Authority, AuthorityError};
 use crate::clock::{Clock, Moment};
+use crate::file::FileError;
 use crate::functions::Functions;
 use crate::identity::{Enrolment, HostName, NodeName};
-use crate::leases::{LeaseBook, LeasesError};
+use crate::leases::LeaseBook;
 use crate::listener::{Limits, listen};
 use crate::refusal::{Refusal, Refusals};
 use crate::registry::{Registry, RegistryError};
@@ -63,7 +64,7 @@ pub enum ServerError {
     Registry(#[from] RegistryError),
     /// Their leases.
     #[error(transparent)]
-    Leases(#[from] LeasesError),
+    Leases(#[from] FileError),
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -11,7 +11,7 @@ use crate::api::v1::{
     RequestLeaseResponse,
 };
 use crate::authority::{Authority, AuthorityError};
-use crate::identity::{HostName, Identity};
+use crate::identity::{Enrolment, HostName, Identity};
 use crate::leases::HostLease;
 use crate::listener::Peer;
 use crate::refusal::Refusal;
@@ -61,8 +61,12 @@ impl DpuServer {
         Ok((peer, host))
     }
 
-    fn sign(&self, request: &[u8], host: PeerName) -> Result<Vec<u8>, Status> {
-        let PeerName { host, enrolment } = host;
+    fn sign(
+        &self,
+        request: &[u8],
+        host: HostName,
+        enrolment: Enrolment,
+    ) -> Result<Vec<u8>, Status> {
         let dpu = self.authority.node().clone();
         let identity = Identity::Host { dpu, host, enrolment };
         let signed = self.authority.sign(request, &identity, self.clock.now(), self.lifetime);
@@ -99,34 +103,37 @@ impl DpuServer {
         Ok(name)
     }
 
-    fn request(&self, host: &HostName, request: &RequestLeaseRequest) -> Changed<String> {
+    fn request(&self, peer: &PeerHost, request: &RequestLeaseRequest) -> Changed<String> {
         let vf: VfId = field("vf", &request.vf)?;
         let lease = HostLease {
             vm: field("vm", &request.vm)?,
             interface: field("vm_interface", &request.vm_interface)?,
             mac: field("mac", &request.mac)?,
         };
-        let name = self.interface(host, &vf, &lease)?;
-        self.change(host, request.version, &vf, Some(lease)).map(|kept| kept.map(|()| name))
+        let name = self.interface(&peer.host, &vf, &lease)?;
+        self.change(peer, request.version, &vf, Some(lease)).map(|kept| kept.map(|()| name))
     }
 
-    fn release(&self, host: &HostName, request: &ReleaseLeaseRequest) -> Changed<()> {
+    fn release(&self, peer: &PeerHost, request: &ReleaseLeaseRequest) -> Changed<()> {
         let vf: VfId = field("vf", &request.vf)?;
         // One that it has goes back also when the DPU's configuration has changed since.
-        if !self.state().leases.of(host).any(|(held, _)| *held == vf) {
-            self.own_vf(host, &vf)?;
+        if !self.state().leases.of(&peer.host).any(|(held, _)| *held == vf) {
+            self.own_vf(&peer.host, &vf)?;
         }
-        self.change(host, request.version, &vf, None)
+        self.change(peer, request.version, &vf, None)
     }
 
     fn change(
         &self,
-        host: &HostName,
+        peer: &PeerHost,
         version: u64,
         vf: &VfId,
         lease: Option<HostLease>,
     ) -> Changed<()> {
+        let host = &peer.host;
         let mut state = self.state();
+        // The operator may have revoked the host since the call came: then it gets nothing any more.
+        state.registry.admit(host, peer.enrolment).map_err(bare)?;
         let changes = state
             .leases
             .check(host, version, vf, lease.as_ref())
@@ -147,12 +154,6 @@ impl DpuServer {
 
 /// A change that is refused, or cannot be kept, or was made.
 type Changed<T> = Result<Result<T, Status>, Refused>;
-
-/// The host that a certificate is for.
-struct PeerName {
-    host: HostName,
-    enrolment: crate::identity::Enrolment,
-}
 
 fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
     request.extensions().get::<Peer>().cloned().ok_or_else(|| internal("a call of nobody"))
@@ -179,7 +180,7 @@ impl HostAccess for DpuServer {
             redeemed
         };
         info!(%host, enrolment = enrolment.0, from = %peer.address, "enrolled");
-        let certificate = self.sign(&request.request, PeerName { host, enrolment })?;
+        let certificate = self.sign(&request.request, host, enrolment)?;
         let authority = self.authority.certificate().to_vec();
         Ok(Response::new(EnrollResponse { certificate, authority }))
     }
@@ -193,7 +194,7 @@ impl HostAccess for DpuServer {
         let allowed = self.state().allow(&host);
         allowed.map_err(|refusal| self.refuse(bare(refusal), &peer))?;
         self.check(&request, &peer)?;
-        let certificate = self.sign(&request, PeerName { host, enrolment })?;
+        let certificate = self.sign(&request, host, enrolment)?;
         Ok(Response::new(RenewResponse { certificate }))
     }
 
@@ -229,7 +230,7 @@ impl HostAccess for DpuServer {
         &self,
         request: Request<RequestLeaseRequest>,
     ) -> Result<Response<RequestLeaseResponse>, Status> {
-        let (peer, PeerHost { host, .. }) = self.caller(&request)?;
+        let (peer, host) = self.caller(&request)?;
         let request = request.into_inner();
         let changed = self.request(&host, &request);
         let interface = changed.map_err(|refused| self.refuse(refused, &peer))??;
@@ -240,7 +241,7 @@ impl HostAccess for DpuServer {
         &self,
         request: Request<ReleaseLeaseRequest>,
     ) -> Result<Response<ReleaseLeaseResponse>, Status> {
-        let (peer, PeerHost { host, .. }) = self.caller(&request)?;
+        let (peer, host) = self.caller(&request)?;
         let request = request.into_inner();
         let changed = self.release(&host, &request);
         changed.map_err(|refused| self.refuse(refused, &peer))??;

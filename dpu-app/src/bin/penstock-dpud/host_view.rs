@@ -62,9 +62,7 @@ fn registry(error: &RegistryError) -> Status {
     match error {
         RegistryError::Unknown(_) => Status::not_found(text),
         RegistryError::TooManyTokens => Status::resource_exhausted(text),
-        RegistryError::Io { .. } | RegistryError::Content { .. } | RegistryError::Token(_) => {
-            Status::internal(text)
-        }
+        RegistryError::File(_) | RegistryError::Token(_) => Status::internal(text),
     }
 }
 
