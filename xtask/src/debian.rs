@@ -1,4 +1,4 @@
-//! Debian's package sources as this machine has them, and roots made from them without installing anything here.
+//! Debian's package sources as this machine has them, and packages unpacked from them without installing anything here.
 
 use std::fs;
 use std::path::Path;
@@ -11,53 +11,36 @@ use crate::{packages, process};
 /// The release that Penstock is built and tested on.
 const RELEASE: &str = "bookworm";
 
-/// A directory with packages in it.
-pub struct Root<'a> {
-    /// What is in it.
-    pub packages: &'a [&'a str],
-    /// How far packages are set up: `extract`, `apt`, ... of mmdebstrap.
-    pub variant: &'a str,
-    /// Whether packages come from the backports, where those have them.
-    pub backports: bool,
-    /// Architectures, the first is the machine's own.
-    pub architectures: &'a [&'a str],
-}
-
-impl Root<'_> {
-    /// Makes it, unless it is there.
-    ///
-    /// # Errors
-    /// When a package cannot be fetched or set up.
-    pub fn make(&self, into: &Path) -> Result<()> {
-        if into.is_dir() {
-            return Ok(());
-        }
-        let mirror = mirror()?;
-        let work = into.with_extension("new");
-        // What an interrupted attempt has left.
-        let _ = fs::remove_dir_all(&work);
-        if let Some(parent) = into.parent() {
-            fs::create_dir_all(parent).into_diagnostic()?;
-        }
-        let mut command = Command::new("mmdebstrap");
-        command
-            .args(["--quiet", "--variant", self.variant])
-            .arg(format!("--architectures={}", self.architectures.join(",")))
-            .arg(format!("--include={}", self.packages.join(",")))
-            .arg("--aptopt=APT::Install-Recommends \"false\"")
-            .arg("--aptopt=Acquire::Retries \"3\"");
-        if self.backports {
-            command.arg(format!("--aptopt=APT::Default-Release \"{RELEASE}-backports\""));
-        }
-        command.arg(RELEASE).arg(&work).arg(format!("deb {mirror} {RELEASE} main"));
-        if self.backports {
-            command.arg(format!("deb {mirror} {RELEASE}-backports main"));
-        }
-        if !process::succeeds(&mut command)? {
-            bail!("these packages could not be fetched: {}; see above", self.packages.join(", "));
-        }
-        fs::rename(&work, into).into_diagnostic().wrap_err_with(|| into.display().to_string())
+/// Unpacks packages of the backports, where those have them, into a directory, unless it is there.
+///
+/// # Errors
+/// When a package cannot be fetched.
+pub fn unpack_from_backports(packages: &[&str], into: &Path) -> Result<()> {
+    if into.is_dir() {
+        return Ok(());
     }
+    let mirror = mirror()?;
+    let work = into.with_extension("new");
+    // What an interrupted attempt has left.
+    let _ = fs::remove_dir_all(&work);
+    if let Some(parent) = into.parent() {
+        fs::create_dir_all(parent).into_diagnostic()?;
+    }
+    let mut command = Command::new("mmdebstrap");
+    command
+        .args(["--quiet", "--variant=extract", "--architectures=amd64"])
+        .arg(format!("--include={}", packages.join(",")))
+        .arg("--aptopt=APT::Install-Recommends \"false\"")
+        .arg("--aptopt=Acquire::Retries \"3\"")
+        .arg(format!("--aptopt=APT::Default-Release \"{RELEASE}-backports\""))
+        .arg(RELEASE)
+        .arg(&work)
+        .arg(format!("deb {mirror} {RELEASE} main"))
+        .arg(format!("deb {mirror} {RELEASE}-backports main"));
+    if !process::succeeds(&mut command)? {
+        bail!("these packages could not be fetched: {}; see above", packages.join(", "));
+    }
+    fs::rename(&work, into).into_diagnostic().wrap_err_with(|| into.display().to_string())
 }
 
 /// Where this machine has its packages from.

@@ -40,7 +40,7 @@ pub fn fetch(into: &Path) -> Result<()> {
     eprintln!(
         "The headers for DPDK drivers are not packaged; they come from the source package now."
     );
-    let work = WorkDirectory::create()?;
+    let work = tempfile::tempdir().into_diagnostic()?;
     let options = apt_options(work.path())?;
     let apt = |arguments: &[&str]| -> Result<()> {
         let mut all: Vec<&str> = options.iter().map(String::as_str).collect();
@@ -183,28 +183,6 @@ fn source_stanzas(text: &str, uris: &[&str]) -> String {
         }
     }
     stanzas
-}
-
-/// A directory that is gone when the value is.
-struct WorkDirectory(PathBuf);
-
-impl WorkDirectory {
-    fn create() -> Result<Self> {
-        let path =
-            PathBuf::from(output("mktemp", &["--directory", "--tmpdir", "dpdk-source.XXXXXX"])?);
-        Ok(Self(path))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for WorkDirectory {
-    fn drop(&mut self) {
-        // What is left in the temporary directory harms nobody.
-        fs::remove_dir_all(&self.0).unwrap_or_default();
-    }
 }
 
 /// What a command that must succeed prints, trimmed.

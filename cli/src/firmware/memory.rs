@@ -1,22 +1,14 @@
 //! What was set, and in which run of the machine: so that what did not help is known, and not tried again and again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use trust::file::{self, FileError};
 
 use super::Value;
 
-/// Why it cannot be remembered.
-#[derive(Debug, Error)]
-#[error("{}: {reason}", path.display())]
-pub struct MemoryError {
-    path: PathBuf,
-    reason: String,
-}
+const MENDING: &str = "remove it to begin anew: what was set is then forgotten";
 
 /// What was set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,14 +33,13 @@ impl Memory {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn open(path: &Path) -> Result<Self, MemoryError> {
-        let failed = |reason: String| MemoryError { path: path.to_owned(), reason };
-        let noted = match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                failed(format!("{error}; remove it to begin anew: what was set is then forgotten"))
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let noted = match file::read(path)? {
+            None => BTreeMap::new(),
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                let (path, message) = (path.to_owned(), error.to_string());
+                FileError::Content { path, message, mending: MENDING }
             })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(failed(error.to_string())),
         };
         Ok(Self { path: path.to_owned(), noted })
     }
@@ -68,21 +59,15 @@ impl Memory {
         device: &str,
         settings: &[(&str, &Value)],
         boot: &str,
-    ) -> Result<(), MemoryError> {
+    ) -> Result<(), FileError> {
         let of_device = self.noted.entry(device.to_owned()).or_default();
         for (name, value) in settings {
             let noted = Noted { value: (*value).clone(), boot: boot.to_owned() };
             of_device.insert((*name).to_owned(), noted);
         }
-        let keep = || -> io::Result<()> {
-            let directory = self.path.parent().unwrap_or(Path::new("."));
-            fs::create_dir_all(directory)?;
-            let new = self.path.with_extension("new");
-            let mut file = File::create(&new)?;
-            file.write_all(&serde_json::to_vec_pretty(&self.noted)?)?;
-            file.sync_all()?;
-            fs::rename(&new, &self.path)
-        };
-        keep().map_err(|error| MemoryError { path: self.path.clone(), reason: error.to_string() })
+        let bytes = serde_json::to_vec_pretty(&self.noted);
+        let bytes = bytes
+            .map_err(|error| FileError::Io { path: self.path.clone(), error: error.into() })?;
+        file::replace(&self.path, &bytes)
     }
 }

@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use thiserror::Error;
+use trust::file::FileError;
 
-pub use memory::{Memory, MemoryError};
+pub use memory::Memory;
 pub use plan::{Item, State, plan};
 pub use tool::{Tool, ToolError, Value};
 
@@ -86,7 +87,7 @@ pub enum FirmwareError {
     Tool(#[from] ToolError),
     /// What was set before.
     #[error(transparent)]
-    Memory(#[from] MemoryError),
+    Memory(#[from] FileError),
     /// Something did not help; the plan.
     #[error("{0}")]
     Stuck(String),

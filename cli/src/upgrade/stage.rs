@@ -68,7 +68,7 @@ impl Stage {
     /// Puts a program in the place of the one that is installed, which stays beside it.
     ///
     /// # Errors
-    /// When it cannot; then nothing has changed.
+    /// When it cannot; then the program that was installed is still in its place.
     pub fn put(&self, program: &Path) -> Result<(), StageError> {
         self.check()?;
         let at = |path: &Path| {
@@ -85,8 +85,14 @@ impl Stage {
             .map_err(at(&self.new))?;
         io::copy(&mut from, &mut to).and_then(|_| to.sync_all()).map_err(at(&self.new))?;
         fs::hard_link(&self.installed, &self.previous).map_err(at(&self.previous))?;
-        self.flush()?;
-        fs::rename(&self.new, &self.installed).map_err(at(&self.installed))?;
+        let renamed = self
+            .flush()
+            .and_then(|()| fs::rename(&self.new, &self.installed).map_err(at(&self.installed)));
+        if renamed.is_err() {
+            // Nothing has changed: so there is nothing to go back to, either.
+            remove(&self.previous).map_err(at(&self.previous))?;
+        }
+        renamed?;
         self.flush()
     }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use miette::Result;
 
-use crate::debian::Root;
+use crate::debian::unpack_from_backports;
 
 const LIBRARIES: &str = "lib/x86_64-linux-gnu";
 
@@ -19,13 +19,7 @@ impl Qemu {
     /// # Errors
     /// When its packages cannot be fetched.
     pub fn fetch(into: &Path) -> Result<Self> {
-        let root = Root {
-            packages: &["qemu-system-x86"],
-            variant: "extract",
-            backports: true,
-            architectures: &["amd64"],
-        };
-        root.make(into)?;
+        unpack_from_backports(&["qemu-system-x86"], into)?;
         Ok(Self(into.to_owned()))
     }
 
