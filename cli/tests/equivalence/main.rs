@@ -14,6 +14,7 @@ mod event;
 mod intent;
 mod mutations;
 mod scenario;
+mod sequences;
 mod traffic;
 mod windows;
 mod world;
@@ -76,7 +77,7 @@ fn unlimited() -> Card {
 #[test]
 fn offload_changes_nothing_that_can_be_seen() {
     let (hardware, all, scenarios) = (Cell::new(0), Cell::new(0), Cell::new(0_u32));
-    check(CASES, &(world::world(), traffic::steps(), settings()), |arguments| {
+    check(CASES, &(world::world(), sequences::steps(), settings()), |arguments| {
         let (world, steps, settings) = arguments;
         let Some(scenario) = Scenario::new(&world, &steps, settings) else { return Ok(()) };
         let file = scenario.capture();
@@ -107,11 +108,11 @@ fn the_datapath_keeps_the_contract() {
     let program = contract::program();
     let (hardware, forwarded, all) = (Cell::new(0), Cell::new(0), Cell::new(0));
     let steps = prop_oneof![
-        4 => traffic::steps(),
-        1 => traffic::calm_steps(),
-        1 => traffic::with_silences(traffic::calm_steps()),
-        1 => traffic::rounds(),
-        1 => traffic::tcp_lives(),
+        4 => sequences::steps(),
+        1 => sequences::calm_steps(),
+        1 => sequences::with_silences(sequences::calm_steps()),
+        1 => sequences::rounds(),
+        1 => sequences::tcp_lives(),
     ];
     let strategy = (world::world(), steps, settings());
     testbed::random::check_and_explore("EQUIVALENCE", CASES / 2, &strategy, |arguments| {
@@ -157,7 +158,7 @@ fn refusals() -> impl Strategy<Value = Faults> {
 #[test]
 fn a_nic_that_refuses_changes_nothing_that_can_be_seen() {
     let hardware = Cell::new(0);
-    let strategy = (world::world(), traffic::steps(), settings(), refusals());
+    let strategy = (world::world(), sequences::steps(), settings(), refusals());
     check(CASES / 4, &strategy, |(world, steps, settings, faults)| {
         let Some(scenario) = Scenario::new(&world, &steps, settings) else { return Ok(()) };
         let file = scenario.capture();
@@ -223,7 +224,7 @@ fn no_packet_is_lost_with_other_profiles() {
         ..faults
     });
     let cards = (0..PROFILES.len(), late);
-    let strategy = (any::<bool>(), traffic::calm_steps(), cards);
+    let strategy = (any::<bool>(), sequences::calm_steps(), cards);
     check(CASES / 4, &strategy, |(underlay_v6, steps, (profile, faults))| {
         let world = world::plain_world(underlay_v6);
         let scenario =

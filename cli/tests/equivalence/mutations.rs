@@ -12,7 +12,7 @@ use p4::program::Program;
 
 use crate::contract::{self, Lives, Story};
 use crate::scenario::Scenario;
-use crate::{CASES, check, settings, traffic, world};
+use crate::{CASES, check, sequences, settings, world};
 
 /// A file of the contract, what stands there once, and what is written instead.
 const MISTAKES: &[(&str, &str, &str)] = &[
@@ -100,7 +100,7 @@ fn mistaken((file, right, wrong): (&str, &str, &str)) -> Program {
 /// Scenarios with what the datapath did.
 fn scenarios() -> Vec<(Scenario, Vec<u8>, Output)> {
     let all = RefCell::new(Vec::new());
-    let strategy = (world::world(), traffic::steps(), settings());
+    let strategy = (world::world(), sequences::steps(), settings());
     check(CASES, &strategy, |(world, steps, settings)| {
         let Some(scenario) = Scenario::new(&world, &steps, settings) else { return Ok(()) };
         let file = scenario.capture();

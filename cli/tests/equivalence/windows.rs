@@ -16,7 +16,7 @@ use crate::contract::{self, Lives};
 use crate::scenario::{Scenario, carried, compare};
 use crate::traffic::{Flow, Packet, Step, Timed};
 use crate::world::Change;
-use crate::{CASES, check, keep, settings, traffic, world};
+use crate::{CASES, check, keep, sequences, settings, world};
 use testbed::notation;
 
 /// The profiles that have limits.
@@ -29,7 +29,7 @@ fn others() -> Vec<&'static str> {
 fn nothing_differs_outside_the_windows() {
     let program = contract::program();
     let hardware = Cell::new(0);
-    let steps = traffic::steps().prop_map(traffic::patient);
+    let steps = sequences::steps().prop_map(sequences::patient);
     let strategy = (prop::sample::select(others()), world::world(), steps, settings());
     check(CASES / 2, &strategy, |(name, world, steps, settings)| {
         let Some(scenario) = Scenario::new(&world, &steps, settings) else { return Ok(()) };
@@ -61,7 +61,7 @@ fn without_ends(mut output: Output) -> Output {
 fn no_connection_in_hardware_ends_early() {
     let program = contract::program();
     let hardware = Cell::new(0);
-    let strategy = (prop::sample::select(others()), any::<bool>(), traffic::rounds());
+    let strategy = (prop::sample::select(others()), any::<bool>(), sequences::rounds());
     check(CASES / 2, &strategy, |(name, underlay_v6, steps)| {
         let world = world::plain_world(underlay_v6);
         let scenario =
@@ -88,7 +88,7 @@ fn during_a_change_packets_are_treated_as_before_or_as_after() {
     let (hardware, old) = (Cell::new(0), Cell::new(0));
     let delays = prop::sample::select(vec![0u64, 300, 3_000_000]);
     let strategy =
-        (prop::sample::select(others()), delays, world::world(), traffic::steps_amid_changes());
+        (prop::sample::select(others()), delays, world::world(), sequences::steps_amid_changes());
     check(CASES / 2, &strategy, |(name, delay, world, steps)| {
         let Some(scenario) = Scenario::new(&world, &steps, Settings::default()) else {
             return Ok(());
